@@ -1,0 +1,52 @@
+"""Everything a connector author may import. Nothing else of the hub is for connectors."""
+
+from hub.errors import Reauthorize, Refuse, Retry, Stop
+from hub.sdk.connector import (
+    Bucket,
+    Connector,
+    Hook,
+    Item,
+    Level,
+    Lookup,
+    MappingInput,
+    Notice,
+    Page,
+    Poll,
+    Put,
+    Reading,
+    Reply,
+    Settings,
+    StockSink,
+    Webhook,
+)
+from hub.sdk.talk import Request, Response, Send, Talk, drive, judge, retry_after
+
+__all__ = [
+    "Bucket",
+    "Connector",
+    "Hook",
+    "Item",
+    "Level",
+    "Lookup",
+    "MappingInput",
+    "Notice",
+    "Page",
+    "Poll",
+    "Put",
+    "Reading",
+    "Reauthorize",
+    "Refuse",
+    "Reply",
+    "Request",
+    "Response",
+    "Retry",
+    "Send",
+    "Settings",
+    "StockSink",
+    "Stop",
+    "Talk",
+    "Webhook",
+    "drive",
+    "judge",
+    "retry_after",
+]
