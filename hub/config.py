@@ -1,0 +1,248 @@
+"""hub.yaml and locations.yaml: read, checked, and refused with field, reason and example.
+
+Secrets are written only as references, `env:NAME` or `file:/path`, and are resolved here, as late as the part starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import pydantic
+import yaml
+
+from hub.errors import ConfigError
+from hub.plugins import connectors
+from hub.sdk import Connector, Settings
+from streams.places import HUB, Channel, Location, Places
+
+M = TypeVar("M", bound=pydantic.BaseModel)
+
+
+class Strict(pydantic.BaseModel):
+    """A setting nobody knows is a typing error, not a wish."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class LocationModel(Strict):
+    authority: str
+    measure: Literal["on_hand", "sellable", "available"] = "on_hand"
+    safety_stock: int = pydantic.Field(default=0, ge=0)
+    opening: str | None = None
+
+
+class ChannelPolicyModel(Strict):
+    locations: list[str]
+    buffer: int = pydantic.Field(default=0, ge=0)
+
+
+class LocationsModel(Strict):
+    """locations.yaml."""
+
+    locations: dict[str, LocationModel]
+    channels: dict[str, ChannelPolicyModel]
+
+
+class Kafka(Strict):
+    """Without a bootstrap the hub runs its own embedded broker."""
+
+    bootstrap: str | None = None
+    partitions: int | None = pydantic.Field(default=None, ge=1)
+
+
+class Registry(Strict):
+    """A Confluent-compatible registry; without a URL the embedded one."""
+
+    url: str | None = None
+
+
+class Sql(Strict):
+    """Without a URL: SQLite in the data folder."""
+
+    url: str | None = None
+
+
+class Ingest(Strict):
+    port: int = 18082
+    public_url: str = "http://127.0.0.1:18082"
+    max_body: int = pydantic.Field(default=2 * 1024 * 1024, ge=1024)
+
+
+class Api(Strict):
+    port: int = 18080
+
+
+class ChannelModel(Strict):
+    """One account of a connector. `locations` names the channel's own id of each of our places."""
+
+    connector: str
+    settings: dict[str, Any] = {}
+    locations: dict[str, str] = {}
+    sink: bool = True
+
+
+class HubModel(Strict):
+    """hub.yaml."""
+
+    name: str = "crossdock"
+    data_dir: Path = Path(".crossdock")
+    kafka: Kafka = Kafka()
+    registry: Registry = Registry()
+    sql: Sql = Sql()
+    ingest: Ingest = Ingest()
+    api: Api = Api()
+    metrics_port: int = 18090
+    locations: Path | LocationsModel = Path("locations.yaml")
+    channels: dict[str, ChannelModel]
+
+
+class ChannelConfig:
+    """A channel with its connector and its settings, parsed and with secrets resolved."""
+
+    def __init__(self, name: str, model: ChannelModel, connector: type[Connector[Any]], parsed: Settings) -> None:
+        self.name = name
+        self.domain = connector.domain
+        self.connector = connector
+        self.parsed = parsed
+        self.locations: Mapping[str, str] = model.locations
+        self.sink = model.sink
+
+
+class HubConfig:
+    """Everything a part needs to know, checked."""
+
+    def __init__(self, path: Path, model: HubModel, places: Places, channels: Mapping[str, ChannelConfig]) -> None:
+        self.path, self.model, self.places, self.channels = path, model, places, channels
+        self.name = model.name
+        self.kafka, self.registry, self.ingest, self.api = model.kafka, model.registry, model.ingest, model.api
+        self.data_dir = model.data_dir if model.data_dir.is_absolute() else path.parent / model.data_dir
+        self.sql_url = model.sql.url or f"sqlite:///{self.data_dir / 'store.sqlite'}"
+        self.metrics_port = model.metrics_port
+
+    @property
+    def bootstrap(self) -> str:
+        """Kafka's address; the embedded one is written into the running hub's own hub.yaml by `up`."""
+        if self.model.kafka.bootstrap is None:
+            raise ConfigError(f"{self.path}: kafka.bootstrap", "a part run alone needs the broker's address", "kafka: {bootstrap: 'broker-1:9092'}")
+        return self.model.kafka.bootstrap
+
+    @property
+    def registry_url(self) -> str:
+        """The registry's address, likewise."""
+        if self.model.registry.url is None:
+            raise ConfigError(f"{self.path}: registry.url", "a part run alone needs the registry's address", "registry: {url: 'http://registry:8081'}")
+        return self.model.registry.url
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Connector domains in use, sorted."""
+        return tuple(sorted({channel.domain for channel in self.channels.values()}))
+
+
+def load(path: Path) -> HubConfig:
+    """hub.yaml with its locations.yaml. Raises ConfigError."""
+    model = _model(HubModel, _yaml(path), str(path), 'channels: {shopify: {connector: shopify, settings: {...}}}')
+    located = model.locations
+    if isinstance(located, Path):
+        located = _locations(located if located.is_absolute() else path.parent / located)
+    places = _places(located, str(path))
+    channels = {name: _channel(path, name, channel, places) for name, channel in model.channels.items()}
+    for name in places.channels:
+        if name not in channels:
+            raise ConfigError(f"{path}: channels", f"locations.yaml gives stock to channel {name!r}, which is not configured", f"channels: {{{name}: {{connector: ...}}}}")
+    return HubConfig(path, model, places, channels)
+
+
+def load_places(path: Path) -> Places:
+    """locations.yaml alone (`crossdock try`). Raises ConfigError."""
+    return _places(_locations(path), str(path))
+
+
+def _locations(path: Path) -> LocationsModel:
+    return _model(LocationsModel, _yaml(path), str(path), "locations: {lyon: {authority: square, measure: on_hand}}")
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(str(path), "there is no such file", "crossdock up -c hub.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), f"not YAML ({type(error).__name__})", "channels:\n  shopify: {connector: shopify}") from None
+
+
+def _model(kind: type[M], data: Any, where: str, example: str) -> M:
+    try:
+        return kind.model_validate(data)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"] if str(part).isidentifier() and not str(part)[0].isupper())
+        raise ConfigError(f"{where}: {field or 'the file'}", first["msg"], example) from None
+
+
+def _places(model: LocationsModel, where: str) -> Places:
+    for name, location in model.locations.items():
+        if location.opening is not None and location.authority != HUB:
+            raise ConfigError(f"{where}: locations.{name}.opening", "only a place that the hub counts can be opened by a channel", "{authority: hub, opening: square}")
+    for name, channel in model.channels.items():
+        for place in channel.locations:
+            if place not in model.locations:
+                raise ConfigError(f"{where}: channels.{name}.locations", f"there is no place {place!r}", f"locations: {{{place}: {{authority: hub}}}}")
+        if len(set(channel.locations)) != len(channel.locations):
+            raise ConfigError(f"{where}: channels.{name}.locations", "a place stands twice", "locations: [lyon, dc]")
+    return Places(
+        {n: Location(x.authority, x.measure, x.safety_stock, x.opening) for n, x in model.locations.items()},
+        {n: Channel(tuple(x.locations), x.buffer) for n, x in model.channels.items()},
+    )
+
+
+def _channel(path: Path, name: str, model: ChannelModel, places: Places) -> ChannelConfig:
+    where = f"{path}: channels.{name}"
+    if not name or not all(c.isascii() and (c.islower() or c.isdigit() or c == "-") for c in name):
+        raise ConfigError(where, "a channel's name has lower-case letters, digits and hyphens", "vendure-paris")
+    known = connectors()
+    if model.connector not in known:
+        raise ConfigError(f"{where}.connector", f"there is no connector {model.connector!r}; installed: {', '.join(sorted(known))}", f"connector: {sorted(known)[0]}")
+    connector = known[model.connector]
+    for place in model.locations:
+        if place not in places.locations:
+            raise ConfigError(f"{where}.locations", f"there is no place {place!r} in locations.yaml", "locations: {lyon: L88917KVHZ4}")
+    for place, location in places.locations.items():
+        if location.authority == name and model.sink and connector.sink is not None and location.measure != "available" and place in model.locations:
+            raise ConfigError(
+                f"{where}.sink",
+                f"this channel owns the count of {place!r} and would be written to at the same time, so its count would be our own number",
+                f"sink: false, or locations.yaml: {place}: {{authority: hub, opening: {name}}}",
+            )
+    parsed = _model(connector.settings, _resolve(connector.settings, model.settings, f"{where}.settings"), f"{where}.settings", "see the connector's README")
+    return ChannelConfig(name, model, connector, parsed)
+
+
+def _resolve(kind: type[Settings], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Secret fields must be references; they are replaced by what they refer to."""
+    out = dict(given)
+    for field, info in kind.model_fields.items():
+        if field in out and _secret(info.annotation):
+            out[field] = _reference(out[field], f"{where}.{field}")
+    return out
+
+
+def _secret(annotation: Any) -> bool:
+    return annotation is pydantic.SecretStr or any(_secret(part) for part in get_args(annotation) if get_origin(annotation) is not Literal)
+
+
+def _reference(value: Any, where: str) -> str:
+    if isinstance(value, str) and value.startswith("env:"):
+        found = os.environ.get(value[4:])
+        if not found:
+            raise ConfigError(where, f"the environment variable {value[4:]} is not set", "env:SHOPIFY_SECRET")
+        return found
+    if isinstance(value, str) and value.startswith("file:"):
+        try:
+            return Path(value[5:]).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(where, f"the secret's file cannot be read ({type(error).__name__})", "file:/run/secrets/shopify") from None
+    raise ConfigError(where, "a secret is written as a reference, never in the file itself", "env:SHOPIFY_SECRET or file:/run/secrets/shopify")
