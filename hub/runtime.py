@@ -1,0 +1,122 @@
+"""What every part gets: its settings, a word to stop by, and a place to say how it goes.
+
+Health means progress: a part beats for each thing that must move (a poll, a column, a lane) and says whether it does;
+/healthz is 200 only while every beat is good, 503 with the reasons otherwise. A running process alone proves nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from hub.config import HubConfig
+from hub.supervise import die_with_parent
+
+PARTS = ("ingest", "streams", "insight", "deliver", "store", "api")
+"""In the order they are started; each is its own process and has its own metrics port, counted from metrics_port."""
+
+
+class Health:
+    """The latest word on each thing that must move."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._beats: dict[str, tuple[bool, str, float]] = {}
+        self._checks: list[Callable[[], tuple[str, bool, str]]] = []
+
+    def beat(self, name: str, ok: bool, detail: str = "") -> None:
+        """Say how `name` goes. `detail` is shown to operators: ids and counts, never personal data."""
+        with self._lock:
+            self._beats[name] = (ok, detail, time.monotonic())
+
+    def check(self, check: Callable[[], tuple[str, bool, str]]) -> None:
+        """A question asked at each look instead of a beat: returns name, ok, detail."""
+        self._checks.append(check)
+
+    def look(self) -> tuple[bool, dict[str, dict[str, object]]]:
+        """(everything is well, name -> ok and detail)."""
+        for check in self._checks:
+            self.beat(*check())
+        with self._lock:
+            beats = dict(self._beats)
+        report: dict[str, dict[str, object]] = {n: {"ok": ok, "detail": detail, "age_s": round(time.monotonic() - at, 1)} for n, (ok, detail, at) in sorted(beats.items())}
+        return bool(beats) and all(ok for ok, _, _ in beats.values()), report
+
+
+class Runtime:
+    """One part of one running hub."""
+
+    def __init__(self, config: HubConfig, part: str, slot: str = "0") -> None:
+        self.config, self.part, self.slot = config, part, slot
+        self.data_dir: Path = config.data_dir
+        self.stop = threading.Event()
+        self.health = Health()
+        self.log = structlog.get_logger().bind(part=part)
+
+    def serve(self, port: int) -> ThreadingHTTPServer:
+        """/healthz and /metrics on loopback-or-container address `port`; in a thread of its own."""
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self.health))
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+        return server
+
+
+def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/metrics":
+                self._answer(200, CONTENT_TYPE_LATEST, generate_latest())
+            elif self.path == "/healthz":
+                ok, report = health.look()
+                self._answer(200 if ok else 503, "application/json", json.dumps({"ok": ok, "parts": report}).encode())
+            else:
+                self._answer(404, "text/plain", b"/metrics or /healthz\n")
+
+        def _answer(self, status: int, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("content-type", kind)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Scrapes are not news."""
+
+    return Handler
+
+
+def configure_logs() -> None:
+    """One JSON line per event on stderr: event name and ids, never bodies, secrets or personal data."""
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def run_part(config: HubConfig, part: str, slot: str, body: Callable[[Runtime], None]) -> int:
+    """Run one part until it is told to stop (SIGTERM, SIGINT, or the parent's pipe closes). Exit code for the shell."""
+    configure_logs()
+    runtime = Runtime(config, part, slot)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: runtime.stop.set())
+    die_with_parent()
+    runtime.data_dir.mkdir(parents=True, exist_ok=True)
+    server = runtime.serve(config.metrics_port + PARTS.index(part) if config.metrics_port else 0)
+    runtime.log.info("part-started", slot=slot, metrics_port=server.server_address[1])
+    try:
+        body(runtime)
+    finally:
+        server.shutdown()
+    runtime.log.info("part-stopped")
+    return 0

@@ -1,0 +1,1 @@
+"""SQL projections of the unified topics. Everything here can be rebuilt from the topics."""

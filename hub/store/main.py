@@ -1,0 +1,124 @@
+"""The store part: follows the unified topics and keeps their SQL copy current."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import stamina
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka._model import TopicCollection
+from sqlalchemy import Engine
+
+from hub import metrics
+from hub.errors import Retry
+from hub.runtime import Runtime
+from hub.store.tables import PROJECTIONS
+from hub.store.writer import Overtaken, connect, offsets, write
+from schemas.catalogue import split_key
+from schemas.registry import RegistrySerde, Serde
+
+TOPICS = tuple(p.topic for p in PROJECTIONS)
+
+
+class Follower:
+    """Reads the unified topics from the offsets that SQL holds. No consumer group: SQL is the only memory."""
+
+    def __init__(self, bootstrap: str, serde: Serde, engine: Engine) -> None:
+        self._bootstrap, self._serde, self._engine = bootstrap, serde, engine
+        self._consumer = Consumer(
+            {"bootstrap.servers": bootstrap, "group.id": "crossdock.store", "enable.auto.commit": False, "isolation.level": "read_committed", "auto.offset.reset": "error", "fetch.wait.max.ms": 20}
+        )
+        self._at: dict[tuple[str, int], int] = {}
+        self.seek()
+
+    def seek(self) -> None:
+        """Start again from what SQL says."""
+        described = AdminClient({"bootstrap.servers": self._bootstrap}).describe_topics(TopicCollection(list(TOPICS)))
+        found = {topic: future.result(10) for topic, future in described.items()}
+        ids = {topic: str(d.topic_id) for topic, d in found.items()}
+        self._at = offsets(self._engine, ids, {topic: len(d.partitions) for topic, d in found.items()})
+        self._consumer.assign([TopicPartition(t, p, o) for (t, p), o in self._at.items()])
+
+    def step(self, timeout: float = 0.1) -> int:
+        """Take what is there (waiting `timeout` seconds at most for the first) and write it. Returns rows written."""
+        messages = self._consumer.consume(1, timeout)
+        messages += self._consumer.consume(2000, 0.005) if messages else []
+        good = [m for m in messages if not _error(m)]
+        if not good:
+            return 0
+        batch: dict[str, list[tuple[Sequence[str], Any | None]]] = defaultdict(list)
+        after: dict[tuple[str, int], int] = {}
+        for m in good:
+            value = m.value()
+            batch[m.topic()].append((split_key(m.key().decode()), None if value is None else self._serde.unframe(m.topic(), value)))
+            after[(m.topic(), m.partition())] = m.offset() + 1
+        moved = {place: (self._at[place], offset, self._lag(place, offset)) for place, offset in after.items()}
+        rows = write(self._engine, batch, moved)
+        self._at.update(after)
+        for topic, found in batch.items():
+            metrics.store_rows.labels(topic).inc(len(found))
+        return rows
+
+    def lag(self) -> int:
+        """Records between what is written and what is committed in the topics."""
+        return sum(self._lag(place, offset) for place, offset in self._positions().items())
+
+    def _positions(self) -> dict[tuple[str, int], int]:
+        """Where the consumer stands; markers of transactions take offsets that never reach SQL, so this may be further."""
+        found = self._consumer.position([TopicPartition(t, p) for t, p in self._at])
+        return {(tp.topic, tp.partition): max(tp.offset, self._at[(tp.topic, tp.partition)]) for tp in found}
+
+    def _lag(self, place: tuple[str, int], offset: int) -> int:
+        _, end = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)
+        return max(0, end - offset)
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._consumer.close()
+
+
+def _error(message: Message) -> bool:
+    error = message.error()
+    if error is None:
+        return False
+    if error.fatal():
+        raise KafkaException(error)
+    return True
+
+
+def run(runtime: Runtime) -> None:
+    """Until told to stop. Kafka, registry or SQL being away is waited for, never skipped."""
+    config = runtime.config
+    engine = _until_there(lambda: connect(config.sql_url), runtime)
+    serde = RegistrySerde(config.registry_url)
+    follower = Follower(config.bootstrap, serde, engine)
+    moved_at = time.monotonic()
+    while not runtime.stop.is_set():
+        try:
+            rows = follower.step()
+        except Overtaken:
+            runtime.log.warning("store-overtaken")
+            follower.seek()
+            continue
+        except Retry as error:
+            runtime.health.beat("store", False, str(error))
+            runtime.stop.wait(0.5)
+            follower.seek()
+            continue
+        lag = follower.lag()
+        moved_at = time.monotonic() if rows or not lag else moved_at
+        runtime.health.beat("store", time.monotonic() - moved_at < 15, f"lag {lag}")
+    follower.close()
+
+
+def _until_there(connecting: Any, runtime: Runtime) -> Engine:
+    for attempt in stamina.retry_context(on=Retry, timeout=None, attempts=None, wait_max=2.0):
+        with attempt:
+            if runtime.stop.is_set():
+                raise SystemExit(0)
+            engine: Engine = connecting()
+    return engine
