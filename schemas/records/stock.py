@@ -1,0 +1,315 @@
+"""Records about stock, generated from schemas/avro/stock by `python -m schemas.generate`; do not edit."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Verdict = Literal["quoted", "held", "busy_younger", "busy_older", "short"]
+AvailabilityStatus = Literal["known", "unknown", "conflict"]
+ChangeKind = Literal[
+    "received",
+    "counted",
+    "sold",
+    "allocated",
+    "released",
+    "shipped",
+    "returned",
+    "transferred",
+    "adjusted",
+    "reserved",
+    "expired",
+    "missing",
+    "damaged",
+    "quality_control",
+]
+ClaimPhase = Literal["quote", "try", "firm", "none"]
+CountKind = Literal["book", "physical"]
+Counter = Literal["on_hand", "allocated", "reserved", "damaged", "quality_control", "missing"]
+StockKind = Literal["count", "receipt", "sale", "adjustment", "damage", "quality_hold", "complete"]
+
+
+class FreeUnits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Units free at one place."""
+
+    # place
+    location: str
+    # units
+    quantity: int
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What stock says now to one claim or reservation."""
+
+    # hash of claim, rev and seq
+    event_id: str
+    # order or reservation
+    order_id: str
+    # item
+    sku: str
+    # the claim's rev that is answered
+    rev: int
+    # counts changes of the answer; never restarts
+    seq: int
+    # units held by place
+    held: dict[str, int]
+    # units to give up
+    recall: dict[str, int] = {}
+    # what can be done
+    verdict: Verdict
+    # in the order of the candidates, as many as cover what is missing
+    free: tuple[FreeUnits, ...]
+    # log time [ms]
+    at: int
+
+
+class AvailabilityPart(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One place."""
+
+    # place
+    location: str
+    # null = unknown
+    free: int | None
+
+
+class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What one channel may sell of one SKU."""
+
+    # channel
+    channel: str
+    # item
+    sku: str
+    # a sink writes only known
+    status: AvailabilityStatus
+    # null unless known
+    available: int | None
+    # kept back for this channel
+    buffer: int
+    # units of lines without a location that count here
+    waiting: int
+    # by place
+    parts: tuple[AvailabilityPart, ...]
+    # units of this channel's own orders that the number already contains, net of cancels
+    own: int = 0
+    # occurred_at of the event that caused this revision, for end to end latency [ms]
+    cause_at: int | None = None
+    # counts changes
+    revision: int
+    # log time of the last change [ms]
+    updated_at: int
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An order's whole desired truth for one SKU, absolute; the highest rev wins."""
+
+    # <order id>|<sku>
+    claim_id: str
+    # order
+    order_id: str
+    # item
+    sku: str
+    # counts changes
+    rev: int
+    # log time of first sight and order id
+    age: str
+    # units without a place yet
+    unrouted: int
+    # null = all of the channel, [] = nowhere; in order of preference
+    candidates: tuple[str, ...] | None = None
+    # units to be held by place, without what is shipped
+    want: dict[str, int] = {}
+    # how decided it is
+    phase: ClaimPhase
+    # all or none with the order's other SKUs
+    together: bool = False
+    # cumulative
+    shipped: dict[str, int] = {}
+    # cumulative: not found or damaged
+    lost: dict[str, int] = {}
+    # cannot be recalled
+    picked: dict[str, int] = {}
+    # greatest is recalled first
+    victim: str = ""
+    # a sale already made; never refused
+    fact: bool = False
+    # where it was sold
+    channel: str
+    # log time [ms]
+    at: int
+    # when the channel's own book took the sale in; tells whether a count already contains it [ms]
+    recorded_at: int | None = None
+
+
+class ClaimState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Stock's side of one claim: the last claim and what was answered; kept at phase none."""
+
+    # the last claim
+    claim: Claim
+    # units held by place
+    held: dict[str, int]
+    # counts answers
+    seq: int
+    # rev of the last answer
+    said_rev: int
+    # held of the last answer
+    said_held: dict[str, int]
+    # verdict of the last answer
+    said_verdict: str
+    # recall of the last answer
+    said_recall: dict[str, int]
+
+
+class CountKept(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One count."""
+
+    # count
+    event_id: str
+    # units
+    quantity: int
+    # source's clock [ms]
+    as_of: int
+    # start of a physical count [ms]
+    begun_at: int | None = None
+    # when the book took it in [ms]
+    recorded_at: int | None = None
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A fact that a count may or may not contain yet."""
+
+    # business fact
+    entry_id: str
+    # signed effect on sellable units
+    sellable: int
+    # signed effect on allocated units
+    allocated: int = 0
+    # when it happened [ms]
+    at: int
+    # made in the authority's own system
+    own: bool
+    # when the authority's book took it in [ms]
+    recorded_at: int | None = None
+    # log time [ms]
+    log_at: int
+
+
+class CountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The counts a place's number rests on, and the entries since."""
+
+    # item
+    sku: str
+    # place
+    location: str
+    # newest book count
+    book: CountKept | None = None
+    # newest physical count
+    physical: CountKept | None = None
+    # inside the count horizon; older ones are folded into base
+    entries: tuple[Entry, ...] = ()
+    # sum of the entries older than the horizon that no count covers
+    base: int = 0
+
+
+class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How far one source's counts for one place have been read, per column."""
+
+    # place
+    location: str
+    # markers seen of the present read
+    markers: tuple[str, ...] = ()
+    # read completely at least once
+    complete: bool
+    # log time of completion [ms]
+    as_of: int | None = None
+
+
+class Stock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Every quantity of one SKU at one place."""
+
+    # item
+    sku: str
+    # place
+    location: str
+    # null = never counted
+    on_hand: int | None
+    # null = never counted
+    sellable: int | None
+    # promised to placed orders, not shipped
+    allocated: int = 0
+    # held softly
+    reserved: int = 0
+    # not sellable
+    damaged: int = 0
+    # not sellable
+    quality_control: int = 0
+    # not found
+    missing: int = 0
+    # kept back here
+    safety_stock: int = 0
+    # expected
+    incoming: int = 0
+    # on its way from another place
+    inbound: int = 0
+    # promised of what is on its way
+    inbound_allocated: int = 0
+    # available to promise, may be negative
+    atp: int | None = None
+    # promised but not there
+    shortage: int = 0
+    # counts changes
+    revision: int
+    # of the count it rests on [ms]
+    as_of: int | None = None
+    # log time of the last change [ms]
+    updated_at: int
+
+
+class StockChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One entry of the stock ledger; counters are its fold."""
+
+    # the business fact and leg
+    entry_id: str
+    # item
+    sku: str
+    # place
+    location: str
+    # what happened
+    kind: ChangeKind
+    # signed
+    quantity: int
+    # the counter it changes
+    counter: Counter
+    # event id of the cause
+    cause: str
+    # log time [ms]
+    at: int
+
+
+class StockEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Something that happened to the units of one SKU at one place, or a count of them."""
+
+    # the business fact's id
+    event_id: str
+    # channel or system that says so
+    source: str
+    # item; empty for complete
+    sku: str
+    # place
+    location: str
+    # complete: the end of a complete read of the source's counts for this place, one record in every partition
+    kind: StockKind
+    # receipt, sale >= 0; adjustment either sign; a count may be negative; complete: how many markers make it complete
+    quantity: int
+    # a count is true for this moment of the source's clock [ms]
+    as_of: int | None = None
+    # book: knows what was recorded by as_of; physical: knows what happened by then
+    count_kind: CountKind = "book"
+    # when the source's book took it in [ms]
+    recorded_at: int | None = None
+    # a physical count lasted from here to as_of [ms]
+    begun_at: int | None = None
+    # when it happened [ms]
+    occurred_at: int
+    # order or document it belongs to
+    reference: str | None = None
