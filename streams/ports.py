@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from hub.errors import Stop as Stop  # going on would lose or double something; the message says at what
+
 
 class Place(NamedTuple):
     """One partition of one topic."""
@@ -42,10 +44,6 @@ class Unstable(Exception):
     """Offsets of these partitions are in somebody's undecided transaction; ask again."""
 
 
-class Stop(Exception):
-    """Going on would lose or double something. A person must look; the message says at what."""
-
-
 class Ownership(Protocol):
     """Told of assignment changes, only ever inside Group.consume()."""
 
@@ -74,8 +72,17 @@ class Group(Protocol):
     def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:
         """Stable offsets and their metadata (the transactional id of the last owner). Raises Unstable."""
 
+    def owners(self, places: Sequence[Place]) -> Mapping[Place, str]:
+        """Metadata of the last decided offsets, also where `committed` would be Unstable: who may have a transaction open."""
+
     def at_end(self, place: Place) -> bool:
         """Whether everything committed in this partition has been consumed."""
+
+    def position(self, place: Place) -> int | None:
+        """Next offset to be consumed, past transaction markers; None before the first record or end. A seek sets it."""
+
+    def end(self, place: Place) -> int | None:
+        """Last stable offset as far as known here, for lag = end - position; None when not known."""
 
     def close(self) -> None: ...
 
@@ -85,7 +92,9 @@ class Transactions(Protocol):
 
     def begin(self) -> None: ...
 
-    def produce(self, topic: str, key: bytes | None, value: bytes | None, partition: int, headers: Sequence[tuple[str, bytes]] = (), at: int | None = None) -> None: ...
+    def produce(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int, headers: Sequence[tuple[str, bytes]] = (), at: int | None = None
+    ) -> None: ...
 
     def send_offsets(self, offsets: Mapping[Place, int], generation: Any) -> None:
         """Raises Abortable or Unknown. Each entry's metadata is this producer's transactional id."""
@@ -112,10 +121,26 @@ class Log(Protocol):
     def ends(self, places: Sequence[Place], *, committed: bool) -> Mapping[Place, tuple[int, int]]:
         """First offset and end: the high watermark, or with committed=True the last stable offset."""
 
-    def read(self, place: Place, start: int, end: int) -> Iterable[list[Record]]:
-        """Committed records in [start, end) in slices; ends when the position has reached `end`."""
+    def reader(self) -> Reader:
+        """Reads ranges of partitions without a group (restore)."""
 
     def tail(self, topics: Sequence[str]) -> Tail: ...
+
+
+class Reader(Protocol):
+    """Reads committed records of ranges, many partitions at a time. Never joins a group."""
+
+    def add(self, ranges: Mapping[Place, tuple[int, int]]) -> None:
+        """Read [start, end) of each place."""
+
+    def remove(self, places: Iterable[Place]) -> None: ...
+
+    def poll(self, timeout: float) -> list[Record]: ...
+
+    def reached(self, place: Place) -> bool:
+        """Whether the position has come to the range's end. A position, not a count: markers and aborted records take offsets."""
+
+    def close(self) -> None: ...
 
 
 class Tail(Protocol):

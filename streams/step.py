@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
-
+from streams.ports import Record
 
 
 class Fate(StrEnum):
@@ -58,11 +58,16 @@ class Event:
     headers: Mapping[str, bytes] = field(default_factory=dict)
     partition: int = 0
     offset: int = 0
+    original: Record | None = None  # the record as it lies in the log: what a processor parks, byte for byte
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Log time has reached a wake that was put on the state record (topic, key)."""
+    """Log time has reached a wake that was put on the state record (topic, key), or what the record `waits` for has arrived in a table.
+
+    A wake that has fired is over: the engine clears it unless the Step puts the record itself. A record that was only
+    shown because of its `waits` keeps its wake and its waits unless the Step puts it.
+    """
 
     topic: str
     key: str
@@ -106,6 +111,9 @@ class Step:
     puts     (state topic, record key) -> new record, or None for a tombstone; only what changed
     wakes    (state topic, record key) -> log time in ms; the key must be in `puts` with a record. A put without a wake
              clears the record's wake
+    waits    (state topic, record key) -> index key of a table; the key must be in `puts` with a record. When the table
+             gets a record with that index key (or has it after a restart) the state record is shown as a Tick. A put
+             without a wait clears it
     outputs  what goes out besides, in order
     fate     of an Event; of no meaning for Tick and Refresh
     settled  fates of earlier parked inputs that this step ends: (input topic, partition, source, fate)
@@ -114,6 +122,7 @@ class Step:
 
     puts: Mapping[tuple[str, str], Any] = field(default_factory=dict)
     wakes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    waits: Mapping[tuple[str, str], str] = field(default_factory=dict)
     outputs: Sequence[Out] = ()
     fate: Fate = Fate.APPLIED
     settled: Sequence[tuple[str, int, str, Fate]] = ()
@@ -153,6 +162,9 @@ class View(Protocol):
 
     def find(self, table: str, index: str) -> Any | None:
         """A table's record by one of its index keys (Table.index), or None."""
+
+    def decode(self, topic: str, value: bytes) -> Any:
+        """An input's value as it lay in the log (a parked record's), decoded. Raises Refuse as the engine would."""
 
 
 @dataclass(frozen=True, slots=True)
