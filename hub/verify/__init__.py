@@ -1,0 +1,1 @@
+"""`crossdock verify`: recomputes what must hold from the topics alone, with code that shares nothing with the processors."""

@@ -1,0 +1,38 @@
+"""`crossdock verify`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hub.config import load
+from hub.verify.main import Report, verify
+from hub.verify.source import KafkaSource
+from schemas.registry import RegistrySerde
+
+
+def run(config_path: Path, as_json: bool) -> int:
+    """Verify the hub of this hub.yaml; exit code 0 or 1."""
+    config = load(config_path)
+    report = verify(KafkaSource(config.bootstrap, RegistrySerde(config.registry_url)), config.domains, config.places)
+    print(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(lines(report)))
+    return 0 if report.ok else 1
+
+
+def lines(report: Report) -> list[str]:
+    """For people."""
+    out = [f"window     {'; '.join(report.window)}"]
+    for name, account in report.accounts.items():
+        fates = " + ".join(f"{fate} {account.fates[fate]}" for fate in ("applied", "duplicate", "superseded", "ignored", "dead"))
+        out.append(f"{name:10} in {account.came} = {fates} + parked {account.parked}")
+    out.append(orders_line(report))
+    out.append(f"stock      {report.ledgers} ledgers folded; shortage {report.shortage_units}, waiting {report.waiting_units} units")
+    out += [f"DIFFERENT  {d}" for d in report.differences]
+    out.append("verify ok" if report.ok else f"verify FAILED: {len(report.differences)} differences")
+    return out
+
+
+def orders_line(report: Report) -> str:
+    """What became of every order record that the shops sent."""
+    fates = " + ".join(f"{fate} {report.orders[fate]}" for fate in ("applied", "duplicate", "superseded", "ignored", "dead"))
+    return f"orders     in {report.orders_in} = {fates}"

@@ -1,0 +1,124 @@
+"""The ledger's fold is the counters, the counters give what was published, and orders and stock agree on every hold.
+
+Written from the formulas, on purpose without a line of streams/stock or streams/order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from hub.verify.accounting import Difference
+from hub.verify.source import Source, latest
+from streams.places import Places
+
+COUNTERS = ("on_hand", "allocated", "reserved", "damaged", "quality_control", "missing")
+
+
+def check_ledger(source: Source, stock: Mapping[str, Any]) -> tuple[list[Difference], int]:
+    """Fold event.stock-change and compare each counter of unified.stock; an entry id may stand there once."""
+    differences: list[Difference] = []
+    seen: set[str] = set()
+    fold: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in source.read("event.stock-change"):
+        entry = source.decode(record)
+        key = record.key.decode() if record.key else ""
+        if entry.entry_id in seen:
+            differences.append(Difference("ledger", key, f"entry {entry.entry_id} once", "again"))
+            continue
+        seen.add(entry.entry_id)
+        fold[key][entry.counter] += entry.quantity
+    for key in sorted(stock.keys() | fold.keys()):
+        held = stock.get(key)
+        if held is None:
+            differences.append(Difference("ledger", key, f"{dict(fold[key])}", "no unified.stock record"))
+            continue
+        for counter in COUNTERS:
+            value = getattr(held, counter)
+            if (value or 0) != fold[key][counter]:
+                differences.append(Difference("ledger", f"{key} {counter}", f"{fold[key][counter]} by the ledger", f"{value} in unified.stock"))
+    return differences, len(fold.keys() | stock.keys())
+
+
+def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], published: Mapping[str, Any], places: Places) -> list[Difference]:
+    """n = free of the channel's places - min(demand, free) by candidate set - buffer, for every known number published."""
+    by_sku: dict[str, dict[str, int]] = defaultdict(dict)
+    short: dict[str, dict[str, int]] = defaultdict(dict)
+    for held in stock.values():
+        by_sku[held.sku][held.location] = max(0, held.atp) if held.atp is not None else 0
+        short[held.sku][held.location] = held.shortage
+    waiting = _waiting(claims, short, places)
+    differences = []
+    skus = {key.rsplit("|", 1)[-1] for key in published}
+    for sku_key in sorted(skus):
+        for channel, policy in places.channels.items():
+            key = f"{channel}|{sku_key}"
+            record = published.get(key)
+            if record is None:
+                differences.append(Difference("availability", key, "a record", "none"))
+            elif record.status == "known":
+                expected = _available(by_sku[record.sku], waiting.get(record.sku, {}), policy.locations, policy.buffer)
+                if record.available != expected:
+                    differences.append(Difference("availability", key, str(expected), str(record.available)))
+    for held in stock.values():
+        for channel in places.channels:
+            if not any(r.sku == held.sku for r in (published.get(f"{channel}|{_quoted(held.sku)}"),) if r is not None):
+                differences.append(Difference("availability", f"{channel}|{_quoted(held.sku)}", "a record", "none"))
+    return _once(differences)
+
+
+def _quoted(sku: str) -> str:
+    return sku.replace("%", "%25").replace("|", "%7C")
+
+
+def _once(differences: list[Difference]) -> list[Difference]:
+    return list(dict.fromkeys(differences))
+
+
+def _waiting(claims: Mapping[str, Any], short: Mapping[str, Mapping[str, int]], places: Places) -> dict[str, Counter[frozenset[str]]]:
+    """Units that wait for a place: by SKU and candidate set. Shortage units that some hold will give up wait as well."""
+    out: dict[str, Counter[frozenset[str]]] = defaultdict(Counter)
+    for state in claims.values():
+        claim = state.claim
+        candidates = claim.candidates if claim.candidates is not None else places.channels[claim.channel].locations if claim.channel in places.channels else ()
+        lacking = claim.unrouted + sum(max(0, units - state.held.get(place, 0)) for place, units in claim.want.items())
+        if claim.phase != "none" and lacking:
+            out[claim.sku][frozenset(candidates)] += lacking
+        for place, units in state.said_recall.items():
+            if units and place in short.get(claim.sku, {}):
+                out[claim.sku][frozenset(candidates)] += units
+    return out
+
+
+def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], locations: tuple[str, ...], buffer: int) -> int:
+    total = sum(free.get(place, 0) for place in locations)
+    taken = sum(min(units, sum(free.get(place, 0) for place in candidates if place in locations)) for candidates, units in waiting.items())
+    return max(0, total - taken - buffer)
+
+
+def check_holds(orders: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Difference]:
+    """What an order says it holds at a place is what stock holds for it there."""
+    by_order: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for order in orders.values():
+        for line in order.lines:
+            for allocation in line.allocations:
+                by_order[(order.order_id, line.sku)][allocation.location] += allocation.quantity
+    held: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for state in claims.values():
+        held[(state.claim.order_id, state.claim.sku)].update({p: n for p, n in state.held.items() if n})
+    differences = []
+    for key in sorted(by_order.keys() | held.keys()):
+        if +by_order[key] != +held[key]:
+            differences.append(Difference("holds", f"{key[0]} {key[1]}", f"{dict(held[key])} held by stock", f"{dict(by_order[key])} in unified.order"))
+    return differences
+
+
+def state(source: Source) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """unified.stock, internal.stock.claim, unified.availability, unified.order."""
+    return (
+        dict(latest(source, "unified.stock")),
+        dict(latest(source, "internal.stock.claim")),
+        dict(latest(source, "unified.availability")),
+        dict(latest(source, "unified.order")),
+    )
