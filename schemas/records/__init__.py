@@ -20,6 +20,7 @@ from schemas.records.order import (
     OrderStatus,
     Payment,
     Phase,
+    PlanItem,
     PlanLine,
     StockPolicy,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "Parked",
     "Payment",
     "Phase",
+    "PlanItem",
     "PlanLine",
     "Position",
     "Progress",

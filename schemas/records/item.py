@@ -35,6 +35,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     revision: int
     # log time of the last change [ms]
     updated_at: int
+    # channels that dropped it and when by their own time, so that older news stay older
+    removed: dict[str, int] = {}
 
 
 class ItemEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -62,3 +64,5 @@ class ItemEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     removed: bool = False
     # the channel's time of the change [ms]
     occurred_at: int
+    # the SKU folded (case, outer blanks), so that two spellings of one SKU meet; normalise fills it in
+    item_key: str = ""

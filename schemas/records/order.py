@@ -121,6 +121,8 @@ class OrderChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     phase: str
     # units of the order after it, without cancelled
     units: int
+    # change of units
+    units_delta: int = 0
     # change of the order's total, in `currency` [4 places]
     revenue: Decimal | None = None
     # ISO 4217
@@ -191,6 +193,27 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     identifiers: tuple[Identifier, ...] = ()
 
 
+class PlanItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One line of the order as the channel sees it."""
+
+    # the line's own id
+    line_id: str
+    # item
+    sku: str
+    # units ordered
+    ordered: int
+    # units cancelled, cumulative
+    cancelled: int
+    # units gone, cumulative, never lower
+    fulfilled: int
+    # units returned, cumulative, never lower
+    returned: int
+    # place the line is sold or served from
+    location: str | None = None
+    # how these goods reach the customer
+    method: str
+
+
 class PlanLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One SKU of the order."""
 
@@ -222,6 +245,12 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     free: tuple[Free, ...]
     # null = all of the channel
     candidates: tuple[str, ...] | None = None
+    # a sale already made
+    fact: bool = False
+    # greatest is recalled first
+    victim: str = "1"
+    # the channel's time of the picture that last changed this SKU [ms]
+    recorded_at: int | None = None
 
 
 class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -229,17 +258,23 @@ class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     # order
     order_id: str
+    # revision of the last applied picture
+    revision: int
     # last applied picture
     event_id: str
     # hash of the last applied picture's content
     content: str
+    # the channel's time of the last applied picture [ms]
+    occurred_at: int
     # log time of first sight (13 digits) and order id; never changes
     age: str
     # FIRM is for ever
     firm: bool
-    # a sale already made
-    fact: bool
     # the channel's status applied last
     status: str
+    # stock policy applied last
+    policy: str
+    # the channel's lines
+    items: tuple[PlanItem, ...]
     # one per SKU
     lines: tuple[PlanLine, ...]
