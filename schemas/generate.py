@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from schemas.model import MISSING, SCALE, Definition, Field, Type, definitions, needs, walk
+from schemas.model import SCALE, Definition, Field, Type, definitions, needs, walk
 
 RECORDS: Final = Path(__file__).parent / "records"
 WIDTH: Final = 160
@@ -31,7 +31,7 @@ def annotation(type_: Type) -> str:
 
 def default(field: Field) -> str:
     """` = value`, or nothing."""
-    if field.default is MISSING:
+    if not field.has_default:
         return ""
     kind, value = field.type.kind, field.default
     if kind == "array" and value == []:

@@ -54,6 +54,10 @@ class Field:
     default: Any = MISSING
     pii: str = ""
 
+    @property
+    def has_default(self) -> bool:
+        return self.default is not MISSING
+
 
 @dataclass(frozen=True, slots=True)
 class Definition:
