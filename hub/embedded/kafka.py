@@ -1,0 +1,139 @@
+"""Apache Kafka as one local process: broker and controller in one, one node, loopback only."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import socket
+import subprocess
+import uuid
+from typing import ClassVar
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from hub.embedded import fetch
+from hub.embedded.errors import EmbeddedError
+from hub.embedded.java import Java
+from hub.embedded.jvm import JavaServer
+
+VERSION = "4.3.1"
+
+_NATIVE = "--enable-native-access=ALL-UNNAMED"
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@127.0.0.1:{controller}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={log_dir}
+auto.create.topics.enable=false
+default.replication.factor=1
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+# Raw records carry whole webhook bodies.
+message.max.bytes=4194304
+replica.fetch.max.bytes=4194304
+# The cleaner's default buffer alone would fill half the heap.
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+num.recovery.threads.per.data.dir=2
+"""
+
+# Without a configuration of its own Kafka writes no log at all.
+_LOG4J = """\
+rootLogger.level=INFO
+rootLogger.appenderRef.file.ref=FILE
+appender.file.type=RollingFile
+appender.file.name=FILE
+appender.file.fileName={log}
+appender.file.filePattern={log}.%i
+appender.file.layout.type=PatternLayout
+appender.file.layout.pattern=%d{{ISO8601}} %p %m (%c)%n
+appender.file.policies.type=Policies
+appender.file.policies.size.type=SizeBasedTriggeringPolicy
+appender.file.policies.size.size=10MB
+appender.file.strategy.type=DefaultRolloverStrategy
+appender.file.strategy.max=2
+"""
+
+
+class Kafka(JavaServer):
+    """An embedded broker.
+
+    with Kafka(data_dir) as kafka:
+        Producer({"bootstrap.servers": kafka.bootstrap})
+    """
+
+    name: ClassVar[str] = "kafka"
+
+    @property
+    def bootstrap(self) -> str:
+        """Address for clients."""
+        return f"127.0.0.1:{self.port}"
+
+    def _prepare(self, java: Java) -> list[str]:
+        class_path = ":".join(str(jar) for jar in fetch.kafka_jars())
+        log_dir = self.data_dir / "kafka-log"
+        if not (log_dir / "meta.properties").exists():
+            self._format(java, class_path)
+        properties = self._write_properties("server.properties", str(log_dir))
+        logging = self.data_dir / "kafka-log4j2.properties"
+        logging.write_text(_LOG4J.format(log=self.log), encoding="utf-8")
+        return [
+            "-Xms64m",
+            _NATIVE,
+            f"-Dlog4j2.configurationFile={logging}",
+            "-cp",
+            class_path,
+            "kafka.Kafka",
+            properties,
+        ]
+
+    def _write_properties(self, name: str, log_dir: str) -> str:
+        path = self.data_dir / name
+        path.write_text(_PROPERTIES.format(port=self.port, controller=self._leases[1].port, log_dir=log_dir), encoding="utf-8")
+        return str(path)
+
+    def _format(self, java: Java, class_path: str) -> None:
+        """Format beside and rename, so that a kill in the middle leaves nothing half formatted."""
+        fresh, final = self.data_dir / "kafka-log.new", self.data_dir / "kafka-log"
+        shutil.rmtree(fresh, ignore_errors=True)
+        properties = self._write_properties("format.properties", str(fresh))
+        command = [str(java.command), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", _NATIVE, "-cp", class_path]
+        arguments = ["kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", properties]
+        answer = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=120)
+        if answer.returncode != 0:
+            raise EmbeddedError(f"Kafka's storage could not be formatted in {fresh}: {answer.stdout}{answer.stderr}")
+        fresh.replace(final)
+
+    def _ready(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+        except OSError:
+            return False
+        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 200})
+        try:
+            return bool(client.list_topics(timeout=2.0).brokers)
+        except KafkaException:
+            return False
+
+
+def _cluster_id() -> str:
+    """A random id in Kafka's notation, which must not begin like an option."""
+    while True:
+        found = base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode("ascii")
+        if not found.startswith("-"):
+            return found
