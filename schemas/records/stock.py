@@ -139,10 +139,12 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: int
     # when the channel's own book took the sale in; tells whether a count already contains it [ms]
     recorded_at: int | None = None
+    # when the goods left the shelf; tells whether a physical count already contains it [ms]
+    occurred_at: int | None = None
 
 
 class ClaimState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Stock's side of one claim: the last claim and what was answered; kept at phase none."""
+    """Stock's side of one open claim: the last claim and what was answered."""
 
     # the last claim
     claim: Claim
@@ -160,6 +162,25 @@ class ClaimState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     said_recall: dict[str, int]
 
 
+class ClosedClaim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What is left of a claim at phase none: its counters go on where they stood when the line comes back."""
+
+    # item
+    sku: str
+    # order
+    order_id: str
+    # where it was sold
+    channel: str
+    # of the last claim
+    rev: int
+    # of the last answer
+    seq: int
+    # cumulative
+    shipped: dict[str, int] = {}
+    # cumulative
+    lost: dict[str, int] = {}
+
+
 class CountKept(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One count."""
 
@@ -173,29 +194,12 @@ class CountKept(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     begun_at: int | None = None
     # when the book took it in [ms]
     recorded_at: int | None = None
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A fact that a count may or may not contain yet."""
-
-    # business fact
-    entry_id: str
-    # signed effect on sellable units
-    sellable: int
-    # signed effect on allocated units
-    allocated: int = 0
-    # when it happened [ms]
-    at: int
-    # made in the authority's own system
-    own: bool
-    # when the authority's book took it in [ms]
-    recorded_at: int | None = None
-    # log time [ms]
-    log_at: int
+    # who counted
+    source: str = ""
 
 
 class CountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The counts a place's number rests on, and the entries since."""
+    """The counts a place's number rests on."""
 
     # item
     sku: str
@@ -205,10 +209,56 @@ class CountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     book: CountKept | None = None
     # newest physical count
     physical: CountKept | None = None
-    # inside the count horizon; older ones are folded into base
-    entries: tuple[Entry, ...] = ()
-    # sum of the entries older than the horizon that no count covers
-    base: int = 0
+    # of facts older than the horizon that no book contains: sellable units
+    base_sellable: int = 0
+    # the same: units moved to a not sellable state
+    base_unsellable: int = 0
+    # the same: promised units
+    base_allocated: int = 0
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Units that wait for one set of places."""
+
+    # the set is this channel's places; empty when candidates are named
+    channel: str
+    # the set, sorted; empty with a channel
+    candidates: tuple[str, ...] = ()
+    # units without a place
+    missing: int
+    # held units that are asked back
+    recalled: int = 0
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A fact that a count may or may not contain; kept for the count horizon."""
+
+    # item
+    sku: str
+    # place
+    location: str
+    # the business fact
+    entry_id: str
+    # what happened
+    kind: ChangeKind
+    # signed effect on sellable units
+    sellable: int
+    # signed effect on damaged or quality control units
+    unsellable: int = 0
+    # signed effect on promised units
+    allocated: int = 0
+    # when it happened [ms]
+    at: int
+    # made in the counting system itself
+    own: bool = False
+    # when the counting system's book took it in [ms]
+    recorded_at: int | None = None
+    # when the counting system was first told [ms]
+    sent_at: int | None = None
+    # when it answered [ms]
+    acked_at: int | None = None
+    # log time of first sight [ms]
+    log_at: int
 
 
 class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -222,6 +272,25 @@ class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     complete: bool
     # log time of completion [ms]
     as_of: int | None = None
+    # the last complete read
+    read: str = ""
+
+
+class SkuState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Sums over the open claims of one SKU, so that a step does not read them all."""
+
+    # item
+    sku: str
+    # what waits, by set of places
+    demand: tuple[Demand, ...] = ()
+    # claims that wait
+    waiters: int = 0
+    # their orders; empty when they are too many to name here
+    waiting: tuple[str, ...] = ()
+    # claims that are asked to give units up
+    recalled: int = 0
+    # net units sold by each channel
+    own: dict[str, int] = {}
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
