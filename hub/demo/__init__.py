@@ -1,0 +1,1 @@
+"""The hub on this machine with simulated shops."""

@@ -1,0 +1,96 @@
+"""What the demo shows while it runs, gathered from the topics: nobody is asked, the log is read."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from decimal import Decimal
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from hub import kafka
+from schemas.registry import Serde
+
+PROGRESS = "internal.order.progress"
+WATCHED = (PROGRESS, "dead.normalise", "internal.deliver.sent", "insight.kpi")
+RESTING = ("event.", "command.", "unified.", "dead.", "insight.")
+"""Topics that stand still when the hub has nothing left to do (polls write their position again and again)."""
+
+
+class Watch:
+    """Follows a few topics in a thread and keeps the newest figures per channel."""
+
+    def __init__(self, bootstrap: str, serde: Serde) -> None:
+        self._serde = serde
+        self._bootstrap = bootstrap
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._fates: dict[tuple[str, int], dict[str, Counter[str]]] = {}
+        self._writes: dict[str, dict[str, int]] = defaultdict(dict)
+        self._revenue: dict[str, dict[int, tuple[Decimal, str]]] = defaultdict(dict)
+        self.dead: list[tuple[str, str, str, str]] = []
+        self._admin = kafka.admin(bootstrap)
+        self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
+        self._thread.start()
+
+    def fates(self, channel: str) -> Counter[str]:
+        """What became of the channel's order records, as the order processor counts them."""
+        with self._lock:
+            total: Counter[str] = Counter()
+            for (topic, _), sources in self._fates.items():
+                if topic == "event.order":
+                    total.update(sources.get(channel, Counter()))
+            return total
+
+    def dead_of(self, channel: str) -> int:
+        """Dead letters of the channel."""
+        with self._lock:
+            return sum(1 for source, *_ in self.dead if source == channel)
+
+    def writes(self, channel: str) -> int:
+        """Writes the channel accepted."""
+        with self._lock:
+            return sum(self._writes[channel].values())
+
+    def revenue(self, channel: str) -> tuple[Decimal, str] | None:
+        """Revenue of the channel's best known newest minute, and the currency."""
+        with self._lock:
+            minutes = self._revenue.get(channel)
+            return minutes[max(minutes)] if minutes else None
+
+    def ends(self) -> int:
+        """Sum of the ends of the topics that stand still at rest; equal twice in a row means rest."""
+        described = self._admin.list_topics(timeout=5).topics
+        places = [TopicPartition(t, p) for t, d in described.items() if t.startswith(RESTING) for p in d.partitions]
+        return sum(kafka.end_offsets(self._admin, places))
+
+    def close(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._thread.join(5)
+
+    def _follow(self) -> None:
+        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "crossdock.demo.watch", "enable.auto.commit": False, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
+        described = self._admin.list_topics(timeout=10).topics
+        consumer.assign([TopicPartition(t, p, 0) for t in WATCHED for p in described[t].partitions])
+        while not self._stop.is_set():
+            for message in consumer.consume(500, 0.2):
+                if message.error() is None and message.value() is not None:
+                    with self._lock:
+                        self._take(message.topic(), message)
+        consumer.close()
+
+    def _take(self, topic: str, message: Any) -> None:
+        if topic == "dead.normalise":
+            headers = {name: value.decode(errors="replace") for name, value in message.headers() or []}
+            key = (message.key() or b"").decode(errors="replace").rsplit("|", 1)[-1]
+            self.dead.append((headers.get("crossdock.dlq.source", ""), key, headers.get("crossdock.dlq.reason", ""), headers.get("__connect.errors.exception.message", "")))
+            return
+        record = self._serde.unframe(topic, message.value())
+        if topic == PROGRESS:
+            self._fates[(record.topic, record.partition)] = {source: Counter(counts) for source, counts in record.fates.items()}
+        elif topic == "internal.deliver.sent":
+            self._writes[record.channel][record.key] = record.writes
+        else:
+            self._revenue[record.channel][record.window_start] = (record.revenue, record.currency)

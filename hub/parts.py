@@ -1,0 +1,82 @@
+"""The parts of a running hub, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import httpx2
+from confluent_kafka import KafkaException
+
+from hub import kafka
+from hub.config import HubConfig, load
+from hub.errors import ConfigError, Retry
+from hub.runtime import PARTS, Runtime, run_part
+from schemas.catalogue import topics
+from schemas.registry import RegistrySerde
+
+BODIES = {
+    "ingest": "hub.ingest.main",
+    "streams": "hub.run_streams",
+    "insight": "hub.run_insight",
+    "deliver": "hub.deliver.main",
+    "store": "hub.store.main",
+    "api": "hub.api.main",
+}
+
+
+def run(part: str, config_path: Path, slot: str) -> int:
+    """`crossdock run PART`: waits until broker, topics and schemas are there, then works until told to stop."""
+    if part not in PARTS:
+        raise ConfigError("crossdock run", f"there is no part {part!r}; parts are {', '.join(PARTS)}", "crossdock run streams -c hub.yaml")
+    config = load(config_path)
+    body: Callable[[Runtime], None] = import_module(BODIES[part]).run
+
+    def ready_then_body(runtime: Runtime) -> None:
+        if part != "api":  # the api needs only SQL
+            wait_ready(runtime)
+        if not runtime.stop.is_set():
+            body(runtime)
+
+    return run_part(config, part, slot, ready_then_body)
+
+
+def wait_ready(runtime: Runtime) -> None:
+    """Until every topic exists and every schema is registered; a hub may start its parts before its broker."""
+    while not runtime.stop.is_set():
+        lacking = missing(runtime.config)
+        if not lacking:
+            return
+        runtime.health.beat("start", False, lacking)
+        runtime.stop.wait(0.2)
+    return
+
+
+def missing(config: HubConfig) -> str:
+    """What is not there yet, in a few words; empty when all is."""
+    try:
+        there = set(kafka.admin(config.bootstrap).list_topics(timeout=2).topics)
+        wanted = set(topics())
+        if not wanted <= there:
+            return f"waits for {len(wanted - there)} topics"
+        subjects = set(httpx2.get(f"{config.registry_url}/subjects", timeout=2).raise_for_status().json())
+    except (KafkaException, httpx2.HTTPError, ValueError) as error:
+        return f"waits for broker and registry ({type(error).__name__})"
+    lacking = {f"{name}-value" for name, spec in topics().items() if spec.schema} - subjects
+    return f"waits for {len(lacking)} schemas" if lacking else ""
+
+
+def apply_topics(config_path: Path) -> list[tuple[str, str]]:
+    """Create missing topics and register schemas; [(topic, what was done)]."""
+    return apply(load(config_path))
+
+
+def apply(config: HubConfig) -> list[tuple[str, str]]:
+    """As above, for settings that are read already."""
+    done = kafka.apply_topics(config.bootstrap, config.domains, config.kafka.partitions)
+    try:
+        RegistrySerde(config.registry_url).register_all()
+    except Retry as error:
+        raise ConfigError(f"{config.path}: registry.url", f"the registry does not answer: {error}", "registry: {url: 'http://registry:8081/apis/ccompat/v7'}") from None
+    return sorted(done.items()) if isinstance(done, dict) else list(done)

