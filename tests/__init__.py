@@ -1,0 +1,1 @@
+"""Tests: `make test` runs them in lanes, see tests/lanes.py."""
