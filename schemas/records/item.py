@@ -35,8 +35,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     revision: int
     # log time of the last change [ms]
     updated_at: int
-    # channels that dropped it and when by their own time, so that older news stay older
-    removed: dict[str, int] = {}
+    # ids it had before, and channels that dropped it, so that late orders still find it and older news stay older
+    former: tuple[ItemChannel, ...] = ()
 
 
 class ItemEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,0 +1,1 @@
+"""The item processor: one record per item with its ids in every channel."""
