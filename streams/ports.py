@@ -154,6 +154,24 @@ class Tail(Protocol):
     def close(self) -> None: ...
 
 
+class Serde(Protocol):
+    """Records to log values and back (schemas/registry.py). Retry when the registry does not answer, Refuse when a value can never be read."""
+
+    def frame(self, topic: str, record: Any) -> bytes: ...
+
+    def unframe(self, topic: str, data: bytes) -> Any: ...
+
+
+class Routes(Protocol):
+    """Where a record belongs (schemas/catalogue.py)."""
+
+    def key_of(self, topic: str, record: Any, /) -> str: ...
+
+    def partition_key(self, topic: str, key: str, /) -> str: ...
+
+    def partition_for(self, partition_key: str, n: int, /) -> int: ...
+
+
 class Clock(Protocol):
     """Time, so that the simulation can turn it."""
 

@@ -29,7 +29,10 @@ class Fate(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a record is dead: the `reason` of a hub.errors.Refuse raised by a processor or a mapping. A closed list; it is part of the public contract (docs/reference/try.md)."""
+    """Why a record is dead: the `reason` of a hub.errors.Refuse raised by a processor or a mapping.
+
+    A closed list; it is part of the public contract (docs/reference/try.md).
+    """
 
     UNDECODABLE = "undecodable"
     SCHEMA = "schema"

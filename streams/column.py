@@ -1,0 +1,432 @@
+"""A column: partition p of every input and state topic of a processor. Everything about a record that needs no log.
+
+The engine and the in-memory driver hand a column records and moments; it applies the processor into an overlay and says
+what is to be written. What becomes of that (commit, abort, unknown) they tell it with `merge` or `drop`.
+
+One turn:  begin -> records -> wakes that are due -> writes -> (commit) -> merge | drop
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from hub.errors import CrossdockError, Refuse, Retry, Stop
+from schemas.codec import EncodeError
+from schemas.records import Progress
+from streams import headers, progress
+from streams.limits import DlqLimit, Run
+from streams.memory import Address, Memory, Overlay, Put
+from streams.ports import Place, Record, Routes, Serde
+from streams.step import ALL, ALL_AGGREGATES, DeadLetter, Event, Fate, Input, Out, Processor, Reason, Refresh, Step, Tick
+from streams.tables import Tables
+
+LARGEST: Final = 1_000_000
+"""Bytes of a record that may be written. Broker and producer refuse more, for ever: poison by size."""
+WAKES_A_TURN: Final = 1_000
+NO_HEADERS: Final[dict[str, bytes]] = {}
+
+
+class Write(NamedTuple):
+    """One record to be written; `record` is its value before encoding, None for tombstones and dead letters."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int
+    headers: headers.Headers
+    at: int
+    record: Any | None
+
+
+class World(NamedTuple):
+    """What all columns of one processor share. `partitions` tells how many partitions a topic has."""
+
+    processor: Processor
+    serde: Serde
+    routes: Routes
+    tables: Tables
+    partitions: Callable[[str], int]
+    limit: DlqLimit = DlqLimit()
+
+
+class _Unwritable(Exception):
+    """Found while encoding what several inputs have left; the turn is taken again, checking each step."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class _Poisoned(Exception):
+    """One more dead letter would be more than the limit."""
+
+
+class Pending(NamedTuple):
+    """An output on its way: a step's, or a dead letter (already bytes)."""
+
+    out: Out | Write
+    cause: Place
+    at: int
+
+
+class Column:
+    """State, wakes and progress of one column. Not a thread's business: whoever owns it calls it."""
+
+    def __init__(self, number: int, world: World) -> None:
+        self.number = number
+        self.world = world
+        processor = world.processor
+        self.inputs = tuple(Place(topic, number) for topic in processor.inputs)
+        self.progress_topic = progress.topic(processor.name)
+        self.dead_topic = f"dead.{processor.name}"
+        self.memory = Memory(processor.states, processor.aggregate, world.serde)
+        self.book = progress.Book(self.inputs)
+        self.blocked: Retry | None = None  # a dependency did not answer; what was done before stands
+        self.poisoned = False
+        self.dead: list[tuple[str, str]] = []  # (source, reason) of the open turn's dead letters
+        self._time = -1
+        self._times: dict[Place, int] = {}
+        self._run = Run()
+        self._arrived: deque[Address] = deque()
+        self._outputs = frozenset(processor.outputs)
+        self._begin()
+
+    # --- turns
+
+    def _begin(self) -> None:
+        self._overlay = Overlay(self.memory, self.world.tables, self.world.serde)
+        self._pending: list[Pending] = []
+        self._popped: list[tuple[int, str, str]] = []
+        self._shown: list[Address] = []
+        self._seen: dict[Place, int] = {}
+        self._open_run = self._run
+        self._open_time = self._time
+        self._careful = False
+        self._torn = False
+        self._events = 0
+        self._touched = False
+        self.dead = []
+        self.blocked = None
+        self._entries: list[Progress] | None = None
+
+    def turn(self, records: Sequence[Record], time: Callable[[], int] | None = None) -> list[Write]:
+        """Records, then what is due by column time (not when None): everything to be written except progress.
+
+        A dependency that does not answer ends the turn early (`blocked`), as does the dead letter limit (`poisoned`); what came before it
+        stands and is to be committed; records after it are not part of the turn.
+        """
+        try:
+            return self._try(records, time)
+        except _Unwritable:
+            self.drop()
+            self._careful = True
+            return self._try(records, time)
+
+    def _try(self, records: Sequence[Record], time: Callable[[], int] | None) -> list[Write]:
+        self._inputs(records, time)
+        if self.blocked is not None and self._torn:  # in the middle of a step: nothing of this turn can stand
+            blocked = self.blocked
+            self.drop()
+            self.blocked = blocked
+            return []
+        return self._writes()
+
+    def _inputs(self, records: Sequence[Record], time: Callable[[], int] | None) -> None:
+        try:
+            for record in records:
+                self._record(record)
+            if time is not None and (self._arrived or self.memory.next_wake() is not None):
+                self._open_time = max(self._time, time())
+                self._due(self._open_time)
+        except Retry as error:
+            self.blocked = error
+        except _Poisoned:
+            self.poisoned = True
+
+    @property
+    def dirty(self) -> bool:
+        """Whether the open turn has to be committed."""
+        return self._touched
+
+    @property
+    def events(self) -> int:
+        """Records of the open turn."""
+        return self._events
+
+    def touch(self, place: Place, position: int) -> None:
+        """The input's position has moved past markers: worth an offset, nothing else."""
+        self.book.passed(place, position)
+        self._touched = True
+
+    def merge(self) -> None:
+        """The turn is committed."""
+        self.memory.merge(self._overlay.puts)
+        self.book.merge(self._entries or ())
+        self._times.update(self._seen)
+        self._run, self._time = self._open_run, self._open_time
+        self._begin()
+
+    def drop(self) -> None:
+        """The turn never was."""
+        self.memory.unpop(self._popped)
+        self._arrived.extendleft(reversed(self._shown))
+        self.book.drop()
+        self._begin()
+
+    # --- time
+
+    def time(self, wall: int, at_end: Callable[[Place], bool]) -> int:
+        """Minimum over the inputs of the last log time, or the wall clock where an input is at its end. Never goes back."""
+        seen, times = self._seen, self._times
+        return max(self._time, min(wall if at_end(place) else seen.get(place, times.get(place, -1)) for place in self.inputs))
+
+    def arrived(self, indexes: Iterable[str]) -> None:
+        """A table has records with these index keys now: whoever waits for one is due."""
+        for index in indexes:
+            self._arrived.extend(sorted(self.memory.waiting.get(index, ())))
+
+    def look_around(self) -> None:
+        """After a restore: whatever waits for something that is there already is due."""
+        known = self.world.tables.known
+        self.arrived(sorted(index for index in self.memory.waiting if known(index)))
+
+    def _due(self, until: int) -> None:
+        overlay, shown = self._overlay, 0
+        while self._arrived and shown < WAKES_A_TURN:
+            address = self._arrived.popleft()
+            self._shown.append(address)
+            if address not in overlay.puts and self.memory.waits(address) is not None:
+                shown += 1
+                self._tick(Tick(*address, until), lambda: self._arrived.appendleft(self._shown.pop()))
+        while shown < WAKES_A_TURN and (entry := self.memory.pop_due(until)) is not None:
+            self._popped.append(entry)
+            address = (entry[1], entry[2])
+            if address in overlay.puts:  # this transaction has already said when to wake it, if at all
+                continue
+            shown += 1
+            self._tick(Tick(*address, until), lambda: self.memory.unpop([self._popped.pop()]))
+            if address not in overlay.puts:
+                over = Put(overlay.get(*address), None, self.memory.waits(address), self.inputs[0], until)
+                overlay.put(address, over)
+
+    def _tick(self, tick: Tick, put_back: Callable[[], None]) -> None:
+        cause = self.inputs[0]
+        try:
+            self._take(self._apply(tick), cause, tick.at)
+        except Refuse as error:
+            raise Stop(f"{self.world.processor.name} refused a wake of {tick.topic}: {error.reason}") from error
+        except Retry:
+            put_back()
+            raise
+        self._touched = True
+
+    # --- records
+
+    def _record(self, record: Record) -> None:
+        place = Place(record.topic, record.partition)
+        delta = self.book.delta(place)
+        source, stage = "", "decode"
+        try:
+            event = self._decode(record)
+            stage = "apply"
+            source = self._source(event)
+            step = self._apply(event)
+            self._take(step, place, record.at)
+            fate = step.fate
+        except Refuse as error:
+            fate = Fate.DEAD
+            source = source or headers.source_of(record)
+            self._limit(dead=True)
+            self._bury(_letter(record, error), stage, type(error).__name__, source, place)
+        else:
+            self._limit(dead=False)
+        delta.count(source, fate)
+        self.book.passed(place, record.offset + 1)
+        self._seen[place] = max(record.at, self._seen.get(place, self._times.get(place, -1)))
+        self._events += 1
+        self._touched = True
+
+    def _decode(self, record: Record) -> Event:
+        topic, world = record.topic, self.world
+        try:
+            key = "" if record.key is None else record.key.decode()
+        except UnicodeDecodeError as error:
+            raise Refuse("the key is not UTF-8", "undecodable") from error
+        value = None if record.value is None else world.serde.unframe(topic, record.value)
+        if value is not None and key != world.routes.key_of(topic, value):
+            raise Refuse("misrouted: the key does not fit the value", "conflict")
+        if not marker(key):
+            self._check_home(topic, key)
+        return Event(topic, key, value, record.at, dict(record.headers) if record.headers else NO_HEADERS, record.partition, record.offset, record)
+
+    def _check_home(self, topic: str, key: str) -> None:
+        routes = self.world.routes
+        try:
+            home = routes.partition_for(routes.partition_key(topic, key), self.world.partitions(topic))
+        except IndexError as error:
+            raise Refuse("misrouted: the key has too few parts", "conflict") from error
+        if home != self.number:
+            raise Refuse(f"misrouted: lies in partition {self.number}, its key belongs to {home}", "conflict")
+
+    def _source(self, event: Event) -> str:
+        try:
+            return self.world.processor.source(event)
+        except Exception as error:
+            raise self._failed(event, error) from error
+
+    def _apply(self, event: Input) -> Step:
+        try:
+            return self.world.processor.apply(self._overlay, event)
+        except CrossdockError:
+            raise
+        except Exception as error:
+            raise self._failed(event, error) from error
+
+    def _failed(self, event: Input, error: Exception) -> Stop:
+        """A defect of ours, not a bad record: nothing is skipped, somebody must look. Names the place, not the content."""
+        where = f"{event.topic} partition {event.partition} offset {event.offset}" if isinstance(event, Event) else type(event).__name__
+        return Stop(f"{self.world.processor.name} failed at {where}: {type(error).__name__}")
+
+    def _limit(self, *, dead: bool) -> None:
+        run = self._open_run.after(dead, self.world.limit)
+        if dead and not run.passes(self.world.limit):
+            raise _Poisoned
+        self._open_run = run
+
+    # --- steps
+
+    def _take(self, step: Step, cause: Place, at: int) -> None:
+        """One step and the refreshes it asks for, first in first out."""
+        if self._careful:
+            self._check_writes(step)
+        steps = deque([step])
+        while steps:
+            step = steps.popleft()
+            self._check(step)
+            for address, record in step.puts.items():
+                self._overlay.put(address, Put(record, step.wakes.get(address), step.waits.get(address), cause, at))
+            self._pending.extend(Pending(out, cause, at) for out in step.outputs)
+            self._settle(step, cause)
+            for aggregate in self._overlay.aggregates() if tuple(step.again) == ALL_AGGREGATES else step.again:
+                steps.append(self._refresh(Refresh(aggregate, at)))
+
+    def _refresh(self, refresh: Refresh) -> Step:
+        was, self._torn = self._torn, True
+        try:
+            step = self._apply(refresh)
+        except Refuse as error:
+            raise Stop(f"{self.world.processor.name} refused a refresh: {error.reason}") from error
+        if self._careful:
+            self._check_writes(step)
+        self._torn = was
+        return step
+
+    def _check(self, step: Step) -> None:
+        name = self.world.processor.name
+        for topic, _ in step.puts:
+            if topic not in self.world.processor.states:
+                raise Stop(f"{name} puts to {topic}, which is no state of it")
+        for address in (*step.wakes, *step.waits):
+            if step.puts.get(address) is None:
+                raise Stop(f"{name} asks for a wake of {address[0]} without putting the record")
+        for out in step.outputs:
+            if out.topic not in self._outputs:
+                raise Stop(f"{name} writes to {out.topic}, which is no output of it")
+
+    def _settle(self, step: Step, cause: Place) -> None:
+        dead_sources: dict[Place, list[str]] = {}
+        for topic, partition, source, fate in step.settled:
+            place = Place(topic, partition)
+            self.book.delta(place).settle(source, fate)
+            if fate is Fate.DEAD:
+                dead_sources.setdefault(place, []).append(source)
+        for letter in step.dead:
+            sources = dead_sources.get(Place(letter.topic, letter.partition))
+            self._bury(letter, "parked", "Refuse", sources.pop(0) if sources else "", cause)
+
+    def _bury(self, letter: DeadLetter, stage: str, error: str, source: str, cause: Place) -> None:
+        reason = str(letter.reason)
+        name = self.world.processor.name
+        why = headers.dead((letter.topic, letter.partition, letter.offset), stage, name, error, letter.message, reason, source)
+        write = Write(self.dead_topic, letter.key, letter.value, self._grave(letter.key), [*letter.headers, *why], letter.at, None)
+        self._pending.append(Pending(write, cause, letter.at))
+        self.dead.append((source, reason))
+
+    def _grave(self, key: bytes | None) -> int:
+        n = self.world.partitions(self.dead_topic)
+        return self.number % n if key is None else self.world.routes.partition_for(key.decode("utf-8", "replace"), n)
+
+    # --- writes
+
+    def _writes(self) -> list[Write]:
+        """Encode what the turn leaves: outputs in order, then each dirty state record once."""
+        out: list[Write] = []
+        for pending, cause, at in self._pending:
+            produced = self.book.delta(cause).produced
+            for write in [pending] if isinstance(pending, Write) else self._encode_out(pending, at):
+                out.append(write)
+                produced[write.topic] += 1
+        number = self.number
+        for (topic, key), put in self._overlay.puts.items():
+            value = None if put.record is None else self._frame(topic, put.record)
+            kept = headers.state(put.wake, put.waits) if put.record is not None else ()
+            out.append(Write(topic, key.encode(), value, number, kept, put.at, put.record))
+            self.book.delta(put.cause).produced[topic] += 1
+        return out
+
+    def _encode_out(self, out: Out, at: int) -> list[Write]:
+        routes, topic = self.world.routes, out.topic
+        key = routes.key_of(topic, out.record) if out.key is None else out.key
+        value = self._frame(topic, out.record)
+        kept = headers.cloud_event(key, out.record, at) if topic.split(".", 1)[0] in headers.EVENTS else ()
+        n = self.world.partitions(topic)
+        if out.partition is None:
+            places: Iterable[int] = (routes.partition_for(routes.partition_key(topic, key), n),)
+        else:
+            places = range(n) if out.partition == ALL else (out.partition,)
+        return [Write(topic, key.encode(), value, place, kept, at, out.record) for place in places]
+
+    def _check_writes(self, step: Step) -> None:
+        """Before a step is taken: could its records be written?"""
+        try:
+            for (topic, _), record in step.puts.items():
+                if record is not None:
+                    self._frame(topic, record)
+            for out in step.outputs:
+                self._frame(out.topic, out.record)
+        except _Unwritable as error:
+            raise Refuse(str(error), error.reason) from error
+
+    def _frame(self, topic: str, record: Any) -> bytes:
+        try:
+            value = self.world.serde.frame(topic, record)
+        except EncodeError as error:
+            raise _Unwritable(f"would write a record that breaks the schema of {topic}: {error}", Reason.SCHEMA) from error
+        if len(value) > LARGEST:
+            raise _Unwritable(f"would write a record of more than {LARGEST} bytes to {topic}", Reason.TOO_LARGE)
+        return value
+
+    def entries(self, wall: int) -> list[Progress]:
+        """The progress of the open turn; `merge` makes it true."""
+        self._entries = self.book.entries(wall)
+        return self._entries
+
+    def progress(self, wall: int) -> list[Write]:
+        """The same as records to be written, last in the transaction."""
+        frame, topic, number = self.world.serde.frame, self.progress_topic, self.number
+        return [
+            Write(topic, progress.key(Place(entry.topic, entry.partition)).encode(), frame(topic, entry), number, (), wall, entry)
+            for entry in self.entries(wall)
+        ]
+
+
+def marker(key: str) -> bool:
+    """Whether a key names no object (its last part is empty): a marker, written to every partition."""
+    return not key or key.endswith("|")
+
+
+def _letter(record: Record, error: Refuse) -> DeadLetter:
+    value, reason = record.value, Reason(error.reason)
+    return DeadLetter(record.topic, record.partition, record.offset, record.key, value, record.headers, record.at, reason, str(error))
