@@ -23,6 +23,8 @@ from schemas.model import NAMESPACE, PRECISION, SCALE, Type, definitions
 TOPICS: Final = Path(__file__).parent / "topics"
 STREAMS: Final = ("order", "item", "count")
 """What a connector reads unless it says otherwise."""
+COLUMNS: Final = 12
+"""Partitions of every topic that takes part in a processor's columns, unless a hub is set up with another number."""
 DAY: Final = 86_400_000
 PART: Final = r"[a-z0-9]+(?:-[a-z0-9]+)*"
 NAME: Final = re.compile(rf"{PART}(?:\.{PART})+")
@@ -110,6 +112,19 @@ def _dashed(domain: str) -> str:
     return domain.replace("_", "-")
 
 
+def topics_of(domains: Iterable[str]) -> tuple[TopicSpec, ...]:
+    """Every topic of a hub with these connectors."""
+    common = [known for name, known in topics().items() if name.split(".")[0] not in ("raw", "position")]
+    return (*common, *(known for domain in sorted(set(domains)) for known in connector_topics(domain)))
+
+
+def partitions_of(spec_: TopicSpec, columns: int | None = None) -> int:
+    """How many partitions the topic has in a hub with that many columns."""
+    if columns is None:
+        return spec_.partitions
+    return columns if spec_.partitions == COLUMNS else min(spec_.partitions, columns)
+
+
 def connector_topics(domain: str, streams: Iterable[str] = STREAMS) -> tuple[TopicSpec, ...]:
     """The topics of one connector, from its files or from the templates."""
     return tuple(spec(topic) for topic in (*(raw_topic(domain, stream) for stream in streams), position_topic(domain)))
@@ -128,7 +143,7 @@ def _from_template(topic: str) -> TopicSpec | None:
     match topic.split(".") if NAME.fullmatch(topic) else ():
         case ["raw", domain, stream]:
             what = f"What {domain} said about each {stream}, byte for byte"
-            return TopicSpec(topic, what, "hub/ingest", "channel|native_id", "channel|native_id", "raw/Raw", 12, "delete", "30d", "direct")
+            return TopicSpec(topic, what, "hub/ingest", "channel|native_id", "channel|native_id", "raw/Raw", COLUMNS, "delete", "30d", "direct")
         case ["position", domain]:
             what = f"How far each poll of {domain} has read"
             return TopicSpec(topic, what, "hub/ingest", "channel|stream", "channel|stream", "ingest/Position", 1, "compact", "forever", "none")

@@ -159,9 +159,10 @@ class RegistrySerde(_Framing):
             raise Refuse(f"{topic}: the schema with the id {id_} is not self-contained Avro", "schema")
         return str(found.schema_str)
 
-    def register_all(self, topics: Iterable[str]) -> list[Registered]:
-        """Register what the topics carry and set how it may change; what is there already stays. Idempotent."""
-        return [self._register(topic) for topic in topics if catalogue.record_type(topic) is not None]
+    def register_all(self, topics: Iterable[str] | None = None) -> list[Registered]:
+        """Register what the topics (by default all of the catalogue) carry and set how it may change. Idempotent."""
+        names = catalogue.topics() if topics is None else topics
+        return [self._register(topic) for topic in names if catalogue.record_type(topic) is not None]
 
     def _register(self, topic: str) -> Registered:
         name, level = subject(topic), compatibility(topic)

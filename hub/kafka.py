@@ -1,0 +1,274 @@
+"""Kafka's administration: topics from the catalogue, what is there, reading a whole topic, lag.
+
+`apply_topics` only ever creates. A topic that is there already is compared and reported; one with another number of
+partitions is refused, because its keys would change their partition.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
+
+from hub.errors import ConfigError, Retry
+from schemas import catalogue
+from schemas.catalogue import DAY, TopicSpec
+from streams.ports import Place, Record
+
+TIMEOUT: Final = 20.0
+REPLICAS: Final = 3
+LARGE: Final = 4 * 1024 * 1024
+"""Largest message of a topic that carries bodies from the door (2 MiB there): the body, its envelope, headers of a refusal."""
+COMPACTED: Final = {
+    "cleanup.policy": "compact",
+    "segment.bytes": str(64 * 1024 * 1024),  # the active segment is never compacted: small ones keep restore short
+    "min.cleanable.dirty.ratio": "0.1",
+    "max.compaction.lag.ms": str(DAY // 24),
+    "delete.retention.ms": str(7 * DAY),
+}
+EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+FAUST_TABLES: Final = ("crossdock-insight-kpi-changelog",)
+"""Changelogs of the Faust app's tables, named by Faust: <app>-<table>-changelog. As many partitions as the topic it reads."""
+FAUST_LEADERS: Final = ("crossdock-insight-__assignor-__leader",)
+"""Faust's own, one partition."""
+
+
+def admin(bootstrap: str) -> AdminClient:
+    """A client for administration."""
+    return AdminClient({"bootstrap.servers": bootstrap, "client.id": "crossdock-admin", "socket.connection.setup.timeout.ms": 5000})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A topic as it has to be."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+def wanted_topics(domains: Iterable[str], partitions: int | None = None) -> list[Wanted]:
+    """Every topic of a hub with these connectors; `partitions` replaces the catalogue's number of columns."""
+    ours = [Wanted(spec.topic, catalogue.partitions_of(spec, partitions), config_of(spec)) for spec in catalogue.topics_of(domains)]
+    tables = [Wanted(name, partitions or catalogue.COLUMNS, COMPACTED) for name in FAUST_TABLES]
+    return [*ours, *tables, *(Wanted(name, 1, COMPACTED) for name in FAUST_LEADERS)]
+
+
+def config_of(spec: TopicSpec) -> dict[str, str]:
+    """Kafka's settings of a topic. `forever` is -1 also where the policy is delete (ledgers)."""
+    config = {"retention.ms": str(spec.retention_ms)}
+    config |= COMPACTED if spec.cleanup == "compact" else {"cleanup.policy": "delete"}
+    if spec.record in ("Raw", "Parked", None):
+        config["max.message.bytes"] = str(LARGE)
+    return config
+
+
+def apply_topics(bootstrap: str, domains: Iterable[str], partitions: int | None = None) -> dict[str, str]:
+    """Create what is missing; topic -> `created`, `unchanged` or `differs: what`. Nothing is created when a partition count is wrong."""
+    client = admin(bootstrap)
+    wanted = wanted_topics(domains, partitions)
+    with _broker(bootstrap):
+        there, brokers = _described(client)
+    for topic in wanted:
+        if topic.name in there and there[topic.name] != topic.partitions:
+            reason = f"has {there[topic.name]} partitions, not {topic.partitions}; keys would change their partition, so the number is never changed in place"
+            raise ConfigError(f"topic {topic.name}", reason, f"kafka: {{partitions: {there[topic.name]}}}, or a fresh broker")
+    missing = [topic for topic in wanted if topic.name not in there]
+    with _broker(bootstrap):
+        _create(client, missing, brokers)
+        found = _differences(client, [topic for topic in wanted if topic.name in there])
+    return {topic.name: found.get(topic.name, "unchanged") if topic.name in there else "created" for topic in wanted}
+
+
+def _described(client: AdminClient) -> tuple[dict[str, int], int]:
+    """Topic -> number of partitions, and how many brokers there are."""
+    metadata = client.list_topics(timeout=TIMEOUT)
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}, len(metadata.brokers)
+
+
+def _create(client: AdminClient, topics: Sequence[Wanted], brokers: int) -> None:
+    """Create and wait until everybody can see them. A topic that somebody else created meanwhile is fine."""
+    if not topics:
+        return
+    replicas = min(REPLICAS, brokers)
+    safe = {"min.insync.replicas": str(max(1, replicas - 1))}
+    new = [NewTopic(topic.name, topic.partitions, replicas, config={**topic.config, **safe}) for topic in topics]
+    for future in client.create_topics(new, operation_timeout=TIMEOUT, request_timeout=TIMEOUT).values():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    names, deadline = {topic.name for topic in topics}, time.monotonic() + TIMEOUT
+    while not names <= _described(client)[0].keys():
+        if time.monotonic() > deadline:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "created topics do not appear"))
+        time.sleep(0.05)
+
+
+def _differences(client: AdminClient, topics: Sequence[Wanted]) -> dict[str, str]:
+    """Topic -> `differs: ...` where a setting is not the catalogue's."""
+    if not topics:
+        return {}
+    answers = client.describe_configs([ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics], request_timeout=TIMEOUT)
+    found = {resource.name: future.result() for resource, future in answers.items()}
+    out = {}
+    for topic in topics:
+        values = {name: found[topic.name][name].value for name in topic.config}
+        wrong = [f"{name} is {values[name]}, not {value}" for name, value in sorted(topic.config.items()) if values[name] != value]
+        if wrong:
+            out[topic.name] = "differs: " + "; ".join(wrong)
+    return out
+
+
+def list_topics(bootstrap: str) -> dict[str, int]:
+    """Topic -> number of partitions, without Kafka's own."""
+    with _broker(bootstrap):
+        there, _ = _described(admin(bootstrap))
+    return {name: count for name, count in sorted(there.items()) if not name.startswith("__")}
+
+
+def end_offsets(client: AdminClient, places: Iterable[TopicPartition], *, committed: bool = False) -> list[int]:
+    """The high watermark of each partition in order, or with `committed` its last stable offset."""
+    return _offsets(client, list(places), LATEST, committed)
+
+
+def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpec, committed: bool) -> list[int]:
+    if not places:
+        return []
+    level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    asked = {TopicPartition(place.topic, place.partition): which for place in places}
+    answers = client.list_offsets(asked, isolation_level=level, request_timeout=TIMEOUT)
+    found = {(place.topic, place.partition): future.result().offset for place, future in answers.items()}
+    return [found[(place.topic, place.partition)] for place in places]
+
+
+# reading ------------------------------------------------------------------------------------------------------------
+
+
+def read_all(bootstrap: str, topic: str) -> Iterator[Record]:
+    """Every committed record from the beginning to the present end, one partition after the other."""
+    client = admin(bootstrap)
+    with _broker(bootstrap):
+        there, _ = _described(client)
+        if topic not in there:
+            raise ConfigError(f"topic {topic}", "does not exist", "crossdock topics apply")
+        places = [TopicPartition(topic, partition) for partition in range(there[topic])]
+        starts, ends = _offsets(client, places, EARLIEST, True), end_offsets(client, places, committed=True)
+    with _Reader(bootstrap) as reader:
+        for place, start, end in zip(places, starts, ends, strict=True):
+            yield from reader.between(Place(place.topic, place.partition), start, end)
+
+
+def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
+    """Committed records of each partition that the group has not committed yet.
+
+    Counted, not subtracted: transaction markers and aborted records take offsets too, so end minus position never comes
+    to 0 behind a transactional producer.
+    """
+    client = admin(bootstrap)
+    with _broker(bootstrap):
+        there, _ = _described(client)
+        places = [TopicPartition(topic, partition) for topic in topics for partition in range(there.get(topic, 0))]
+        if not places:
+            return {}
+        ends, starts = end_offsets(client, places, committed=True), _offsets(client, places, EARLIEST, True)
+        done = _committed(client, group, places)
+    out = {}
+    with _Reader(bootstrap) as reader:
+        for place, start, end in zip(places, starts, ends, strict=True):
+            here = Place(place.topic, place.partition)
+            out[here] = sum(1 for _ in reader.between(here, max(start, done.get(here, start)), end))
+    return out
+
+
+def _committed(client: AdminClient, group: str, places: list[TopicPartition]) -> dict[Place, int]:
+    """The group's offsets, where it has any."""
+    answer = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)], request_timeout=TIMEOUT)
+    try:
+        found = answer[group].result().topic_partitions
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return {}
+        raise
+    return {Place(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+
+
+class _Reader:
+    """A consumer that belongs to no group and reads given stretches of partitions."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "crossdock-reader",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+            }
+        )
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def between(self, place: Place, start: int, end: int) -> Iterator[Record]:
+        """Committed records in [start, end), where `end` is at most the last stable offset."""
+        if start >= end:
+            return
+        self._consumer.assign([TopicPartition(place.topic, place.partition, start)])
+        heard = time.monotonic()
+        while time.monotonic() - heard < TIMEOUT:
+            for message in self._consumer.consume(2000, 0.2):
+                heard = time.monotonic()
+                error, offset = message.error(), _known(message.offset())
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise Retry(f"{place.topic} partition {place.partition} cannot be read: {error.name()}")
+                if error is not None or offset >= end:
+                    return  # the end of the partition lies behind the end that was asked for
+                yield _record(message)
+                if offset + 1 >= end:
+                    return
+        raise Retry(f"{place.topic} partition {place.partition}: nothing came from {self._bootstrap} for {TIMEOUT:.0f} s")
+
+
+def _record(message: Message) -> Record:
+    headers = message.headers() or ()
+    pairs = [(name, value if isinstance(value, bytes) else b"") for name, value in (headers.items() if isinstance(headers, dict) else headers)]
+    place = (message.topic() or "", _known(message.partition()), _known(message.offset()))
+    return Record(*place, message.key(), message.value(), pairs, message.timestamp()[1])
+
+
+def _known(number: int | None) -> int:
+    """A position of a message that came from a broker always is one; the client's types do not say so."""
+    if number is None:
+        raise ValueError("a message without a position")
+    return number
+
+
+class _broker:
+    """Failures of the broker inside this block become Retry."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, KafkaException):
+            raise Retry(f"Kafka at {self._bootstrap}: {error.args[0].str()}") from error
