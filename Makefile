@@ -1,0 +1,36 @@
+# Everything a newcomer needs: Python 3.11 or newer with venv, make and a network.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: setup demo test check test-containers
+
+setup: $(READY)
+
+$(READY): deploy/requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Crossdock needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON) lacks venv. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# For example: make demo ARGS="--duration 60 --seed 7"
+demo: setup
+	@$(BIN)/crossdock demo $(ARGS)
+
+# All lanes, or some: make test LANES="check pure"
+test: setup
+	@$(BIN)/python -m tests.lanes $(LANES)
+
+check: setup
+	@$(BIN)/python -m tests.lanes check
+
+# The broker's behaviour on a Kafka in a container: needs Docker or Podman.
+test-containers: setup
+	@KAFKA_TESTS=container $(BIN)/python -m pytest tests/broker tests/kafka/test_fixtures.py -m kafka
