@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import msgspec
@@ -128,14 +128,17 @@ class Reading:
 class Level:
     """One absolute stock number to put. `native` are the item's ids in this channel (unified.item): `id` and the rest.
 
-    expected  the quantity read before, for channels with compare-and-set
+    reading  the quantity read before, for channels with compare-and-set; None when it could not be read
+    key      delivery id, stable over retries of the same number: the vendor's idempotency key
+    at       when `reading` was taken (ms), for channels that want a time with a number; stable with `key`
     """
 
     sku: str
     native: Mapping[str, str]
     quantity: int
     reading: Reading | None
-    key: str  # delivery id, stable over retries of the same number: the vendor's idempotency key
+    key: str
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

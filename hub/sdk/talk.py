@@ -62,7 +62,8 @@ def drive(talk: Talk[T], send: Send) -> T:
         while True:
             request = talk.send(send(request))
     except StopIteration as end:
-        return end.value
+        result: T = end.value
+        return result
 
 
 def judge(response: Response) -> Response:
