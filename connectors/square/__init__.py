@@ -1,0 +1,1 @@
+"""Square: point of sale, through its REST API and webhooks."""
