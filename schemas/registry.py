@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -128,9 +129,14 @@ class RegistrySerde(_Framing):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._client = SchemaRegistryClient({"url": url, "timeout": TIMEOUT, "max.retries": 0})
+        self._close = weakref.finalize(self, self._client.close)  # its connections are kept open between questions
         parts = urlsplit(url)
         self._shown = f"{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"  # without the credentials a URL may carry
         self._missing: dict[int, float] = {}
+
+    def close(self) -> None:
+        """Close the connections; also done when the serde goes out of use."""
+        self._close()
 
     def _id_of(self, topic: str) -> int:
         try:
