@@ -13,7 +13,7 @@ from hub import kafka
 from hub.config import HubConfig, load
 from hub.errors import ConfigError, Retry
 from hub.runtime import PARTS, Runtime, run_part
-from schemas.catalogue import topics
+from schemas.catalogue import topics_of
 from schemas.registry import RegistrySerde
 
 BODIES = {
@@ -57,13 +57,13 @@ def missing(config: HubConfig) -> str:
     """What is not there yet, in a few words; empty when all is."""
     try:
         there = set(kafka.admin(config.bootstrap).list_topics(timeout=2).topics)
-        wanted = set(topics())
+        wanted = {spec.topic for spec in topics_of(config.domains)}
         if not wanted <= there:
             return f"waits for {len(wanted - there)} topics"
         subjects = set(httpx2.get(f"{config.registry_url}/subjects", timeout=2).raise_for_status().json())
     except (KafkaException, httpx2.HTTPError, ValueError) as error:
         return f"waits for broker and registry ({type(error).__name__})"
-    lacking = {f"{name}-value" for name, spec in topics().items() if spec.schema} - subjects
+    lacking = {f"{spec.topic}-value" for spec in topics_of(config.domains) if spec.record} - subjects
     return f"waits for {len(lacking)} schemas" if lacking else ""
 
 
@@ -76,7 +76,7 @@ def apply(config: HubConfig) -> list[tuple[str, str]]:
     """As above, for settings that are read already."""
     done = kafka.apply_topics(config.bootstrap, config.domains, config.kafka.partitions)
     try:
-        RegistrySerde(config.registry_url).register_all()
+        RegistrySerde(config.registry_url).register_all(spec.topic for spec in topics_of(config.domains) if spec.record)
     except Retry as error:
         raise ConfigError(f"{config.path}: registry.url", f"the registry does not answer: {error}", "registry: {url: 'http://registry:8081/apis/ccompat/v7'}") from None
-    return sorted(done.items()) if isinstance(done, dict) else list(done)
+    return sorted(done.items())

@@ -8,6 +8,7 @@ after a crash adds nothing and only says the same figure once more.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -37,7 +38,7 @@ class Serde(Protocol):
     def unframe(self, topic: str, data: bytes) -> Any: ...
 
 
-def add(figures: list[Any] | None, change: OrderChange, offset: int) -> list[Any] | None:
+def add(figures: list[Any], change: OrderChange, offset: int) -> list[Any] | None:
     """[orders, units, revenue, last offset] with one more change in it; None when it is in there already."""
     orders, units, revenue, last = figures or [0, 0, "0", -1]
     if offset <= last:
@@ -70,14 +71,20 @@ def build(bootstrap: str, serde: Serde, partitions: int, *, slot: str = "0", bea
         change: OrderChange = serde.unframe(SOURCE, event.value)
         return change.placed_at / 1000
 
-    table = app.Table("kpi", default=None, key_type=str, partitions=partitions, help="figures per channel and minute").tumbling(MINUTE, expires=KEPT).relative_to(placed_at)
+    table = app.Table("kpi", default=list, key_type=str, partitions=partitions, help="figures per channel and minute").tumbling(MINUTE, expires=KEPT).relative_to(placed_at)
 
     @app.agent(source, concurrency=1, name="kpi")
     async def kpi(stream: Any) -> None:
         async for event in stream.events():
             change = await _decode(serde, event.value)
             if change is not None and change.currency:
-                await count(change, event)
+                try:
+                    await count(change, event)
+                except Exception:
+                    # Faust would acknowledge the record, restart the agent and go on without it. Ending the process
+                    # before it can commit is the only way to see the record again.
+                    log.exception("insight-died", topic=SOURCE, partition=event.message.partition, offset=event.message.offset)
+                    os._exit(70)
             beat(event.message.partition)
 
     async def count(change: OrderChange, event: Any) -> None:
