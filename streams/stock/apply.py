@@ -1,0 +1,349 @@
+"""The stock processor: one writer per SKU for counts, facts, claims and availability.
+
+event.stock     counts and facts (sales, receipts, corrections), and markers that end a complete read
+command.stock   what each order wants of a SKU, absolute
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from hub.errors import Refuse
+from schemas.catalogue import join_key, split_key
+from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, StockEvent
+from schemas.records.stock import ChangeKind
+from streams.places import HUB, Location, Places
+from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
+from streams.stock import counts
+from streams.stock.claims import Hold, Said, meet
+from streams.stock.feeds import complete
+from streams.stock.publish import publish
+from streams.stock.settle import answer, own_units, settle, sums
+from streams.stock.state import (
+    ALLOCATION,
+    AVAILABILITY,
+    CLAIM,
+    CLOSED,
+    COUNT,
+    ENTRY,
+    FEED,
+    LEDGER,
+    SKU,
+    STOCK,
+    Work,
+    keeper,
+)
+
+EVENTS: Final = "event.stock"
+COMMANDS: Final = "command.stock"
+HORIZON: Final = 72 * 3_600_000
+AHEAD: Final = 10 * 60_000
+"""How far a source's clock may be ahead of the log [ms]."""
+
+MOST: Final = 1_000_000_000
+"""Units in one record; more is a mistake."""
+
+KINDS: Final[dict[str, tuple[ChangeKind, int, int]]] = {
+    "receipt": ("received", 1, 0),
+    "sale": ("sold", -1, 0),
+    "adjustment": ("adjusted", 1, 0),
+    "damage": ("damaged", -1, 1),
+    "quality_hold": ("quality_control", -1, 1),
+}
+"""Kind of fact -> ledger kind, effect of one unit on sellable and on not sellable units. Damage and quality holds take negative units back."""
+
+
+class StockProcessor:
+    """A row of the topology.
+
+    complete_on_first_count   a place counts as completely read with its first count (`crossdock try`)
+    horizon                   counts older than this are superseded, facts older than this are not kept one by one [ms]
+    """
+
+    name = "stock"
+    inputs: tuple[str, ...] = (EVENTS, COMMANDS)
+    states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENTRY, FEED, SKU)
+    tables: tuple[Table, ...] = ()
+    outputs: tuple[str, ...] = (ALLOCATION, LEDGER)
+
+    def __init__(self, places: Places, *, complete_on_first_count: bool = False, horizon: int = HORIZON) -> None:
+        self.places = places
+        self.complete_on_first_count = complete_on_first_count
+        self.horizon = horizon
+
+    def aggregate(self, topic: str, key: str) -> str:
+        """The SKU; the column itself for feeds and the markers that move them."""
+        if topic == FEED:
+            return ""
+        return split_key(key)[1 if topic == AVAILABILITY else 0]
+
+    def source(self, event: Event) -> str:
+        """The channel or system that said so."""
+        record = event.record
+        return record.source if isinstance(record, StockEvent) else record.channel
+
+    def apply(self, view: View, event: Input) -> Step:
+        """One step; raises Refuse for what can never be used."""
+        match event:
+            case Event(record=Claim() as claim):
+                return self._claim(view, claim, event.at)
+            case Event(record=StockEvent(kind="complete") as marker):
+                return self._marker(view, marker, event.at)
+            case Event(record=StockEvent() as said):
+                return self._event(view, said, event.at)
+            case Refresh():
+                return self._refresh(view, event)
+            case Tick():
+                return self._expire(view, event)
+        raise TypeError(f"{event} is nothing that stock reads")
+
+    # counts and facts ------------------------------------------------------------------------------------------
+
+    def _event(self, view: View, said: StockEvent, at: int) -> Step:
+        rules = self._place(said.location)
+        _check_event(said, at)
+        work = Work(view, self.places, self.horizon, said.sku, at, said.event_id, said.occurred_at)
+        return self._count(work, rules, said) if said.kind == "count" else self._fact(work, rules, said)
+
+    def _place(self, location: str) -> Location:
+        rules = self.places.locations.get(location)
+        if rules is None:
+            raise Refuse(f"no place is called {location!r}", reason="unknown-location")
+        return rules
+
+    def _count(self, work: Work, rules: Location, said: StockEvent) -> Step:
+        shelf = work.shelf(said.location)
+        count = shelf.count
+        physical = said.count_kind == "physical"
+        kept = _kept(said, work.at)
+        same = next((known for known in (count.book, count.physical) if known is not None and known.event_id == kept.event_id), None)
+        if same is not None:
+            if (same.quantity, same.as_of, same.source) != (kept.quantity, kept.as_of, kept.source):
+                raise Refuse(f"count {kept.event_id} again with another number", reason="conflict")
+            return Step(fate=Fate.DUPLICATE)
+        opens = said.source == rules.opening and count.book is None and count.physical is None
+        if said.source != rules.authority and not opens:
+            return Step(fate=Fate.IGNORED)
+        oldest = kept.as_of if kept.begun_at is None else min(kept.begun_at, kept.as_of)
+        if oldest < work.at - self.horizon or not counts.newer(kept, count.physical if physical else count.book):
+            return Step(fate=Fate.SUPERSEDED)
+        if physical:
+            shelf.count = replace(count, physical=kept, base_sellable=0, base_unsellable=0)
+        else:
+            shelf.count = replace(count, book=kept)
+        first = self.complete_on_first_count and not work.opened(said.location)
+        if first:
+            work.feeds[said.location] = True
+            work.puts[(FEED, join_key(said.location))] = FeedState(location=said.location, complete=True, as_of=work.at)
+        shelf.recount()
+        settle(work, None, everybody=first or shelf.measure == counts.AVAILABLE)
+        publish(work, sums(work, None, 0, None))
+        return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs, again=ALL_AGGREGATES if first else ())
+
+    def _fact(self, work: Work, rules: Location, said: StockEvent) -> Step:
+        kind, sellable, unsellable = KINDS[said.kind]
+        own = said.source == keeper(rules)
+        entry = Entry(
+            sku=said.sku,
+            location=said.location,
+            entry_id=said.event_id,
+            kind=kind,
+            sellable=sellable * said.quantity,
+            unsellable=unsellable * said.quantity,
+            at=said.occurred_at,
+            own=own,
+            recorded_at=said.recorded_at if own else None,
+            log_at=work.at,
+        )
+        known: Entry | None = work.view.get(ENTRY, join_key(said.sku, said.location, said.event_id))
+        if known is not None:
+            if replace(known, log_at=entry.log_at) != entry:
+                raise Refuse(f"fact {said.event_id} again with another content", reason="conflict")
+            return Step(fate=Fate.DUPLICATE)
+        if not work.shelf(said.location).enter(entry):
+            return Step(fate=Fate.SUPERSEDED)
+        settle(work, None)
+        publish(work, sums(work, None, 0, None))
+        return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs)
+
+    def _marker(self, view: View, said: StockEvent, at: int) -> Step:
+        rules = self._place(said.location)
+        if said.quantity < 1:
+            raise Refuse(f"a read that {said.quantity} markers complete", reason="invalid-quantity")
+        if said.source == HUB or said.source != keeper(rules):
+            return Step(fate=Fate.IGNORED)
+        return complete(view, said, at)
+
+    def _refresh(self, view: View, event: Refresh) -> Step:
+        """A place has become known: what its numbers mean for claims and channels has changed."""
+        if not event.aggregate:
+            return Step()
+        work = Work(view, self.places, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
+        for location in self.places.locations:
+            work.shelf(location)
+        settle(work, None, everybody=True)
+        publish(work, sums(work, None, 0, None))
+        return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs)
+
+    def _expire(self, view: View, tick: Tick) -> Step:
+        """Every count that may still come contains this fact, or no book count ever will; nobody needs it one by one any more."""
+        entry: Entry | None = view.get(tick.topic, tick.key)
+        if tick.topic != ENTRY or entry is None:
+            return Step()
+        work = Work(view, self.places, self.horizon, entry.sku, tick.at, entry.entry_id, entry.at)
+        work.puts[(ENTRY, tick.key)] = None
+        shelf = work.shelf(entry.location)
+        count = shelf.count
+        if shelf.anchor is not None and counts.never_recorded(entry):
+            seen = (
+                count.physical is not None and not entry.allocated and counts.inside(counts.Anchor(count.physical, True, None), entry, HUB) is counts.Inside.YES
+            )
+            if not seen:
+                shelf.count = replace(
+                    count,
+                    base_sellable=count.base_sellable + entry.sellable,
+                    base_unsellable=count.base_unsellable + entry.unsellable,
+                    base_allocated=count.base_allocated + entry.allocated,
+                )
+        return Step(puts=work.puts)
+
+    # claims ----------------------------------------------------------------------------------------------------
+
+    def _claim(self, view: View, claim: Claim, at: int) -> Step:
+        self._check_claim(claim)
+        work = Work(view, self.places, self.horizon, claim.sku, at, f"{claim.claim_id}|{claim.rev}", _occurred(claim))
+        hold = work.hold(claim.order_id)
+        closed = work.closed(claim.order_id) if hold is None else None
+        known = hold.claim if hold is not None else closed
+        if known is not None and claim.rev <= known.rev:  # S1
+            return self._again(work, claim, hold) if claim.rev == known.rev else Step(fate=Fate.SUPERSEDED)
+        was, was_own = None, 0
+        if hold is not None:
+            was, was_own = hold.claim, own_units(hold.claim)
+        elif closed is not None:
+            was_own = sum(closed.shipped.values())
+        shipped, lost = (known.shipped, known.lost) if known is not None else ({}, {})
+        claim = _growing(claim, shipped, lost)
+        hold = _arrive(work, claim, hold, closed)
+        _facts(work, hold, shipped, lost)
+        _hold(work, hold, shipped)
+        settle(work, hold)
+        publish(work, sums(work, was, was_own, hold))
+        return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs)
+
+    def _again(self, work: Work, claim: Claim, hold: Hold | None) -> Step:
+        """The last answer, with the same seq: all that an order needs that does not know whether it was heard."""
+        if hold is None:
+            closed = work.closed(claim.order_id)
+            hold = Hold(_growing(replace(claim, phase="none"), {}, {}), ())
+            hold.seq = closed.seq if closed is not None else 0
+            hold.said = Said(claim.rev, {}, "held", {})
+        return Step(outputs=(Out(ALLOCATION, answer(work, hold)),), fate=Fate.DUPLICATE)
+
+    def _check_claim(self, claim: Claim) -> None:
+        if not claim.sku.strip() or not claim.order_id:
+            raise Refuse("a claim without SKU or order", reason="invalid-quantity")
+        maps = (claim.want, claim.shipped, claim.lost, claim.picked)
+        if not 0 <= claim.unrouted <= MOST or any(not 0 <= units <= MOST for units_at in maps for units in units_at.values()):
+            raise Refuse(f"claim {claim.claim_id} has a quantity below 0 or beyond {MOST}", reason="invalid-quantity")
+        for places in (*maps, claim.candidates or ()):
+            for place in places:
+                self._place(place)
+
+
+def _check_event(said: StockEvent, at: int) -> None:
+    if not said.sku.strip():
+        raise Refuse("a stock event without SKU", reason="invalid-quantity")
+    if (said.quantity < 0 and said.kind in ("receipt", "sale")) or abs(said.quantity) > MOST:
+        raise Refuse(f"{said.kind} of {said.quantity} units", reason="invalid-quantity")
+    if max(said.occurred_at, said.as_of or 0, said.recorded_at or 0) > at + AHEAD:
+        raise Refuse(f"{said.kind} {said.event_id} is from the future", reason="future")
+
+
+def _kept(said: StockEvent, at: int) -> CountKept:
+    """A count as it is kept. A physical count was in its system's book when that system told us of it, at the latest."""
+    as_of = said.as_of if said.as_of is not None else said.occurred_at
+    recorded = said.recorded_at
+    if said.count_kind == "physical":
+        recorded = max(as_of, recorded if recorded is not None else at)
+    return CountKept(event_id=said.event_id, quantity=said.quantity, as_of=as_of, begun_at=said.begun_at, recorded_at=recorded, source=said.source)
+
+
+def _occurred(claim: Claim) -> int:
+    if claim.occurred_at is not None:
+        return claim.occurred_at
+    return claim.recorded_at if claim.recorded_at is not None else claim.at
+
+
+def _growing(claim: Claim, shipped: dict[str, int], lost: dict[str, int]) -> Claim:
+    """Cumulative counters never become smaller, and a claim that ends wants nothing."""
+    if claim.phase == "none" and (claim.want or claim.unrouted or claim.picked):
+        claim = replace(claim, want={}, unrouted=0, picked={})
+    if any(claim.shipped.get(place, 0) < units for place, units in shipped.items()):
+        claim = replace(claim, shipped=_most(claim.shipped, shipped))
+    if any(claim.lost.get(place, 0) < units for place, units in lost.items()):
+        claim = replace(claim, lost=_most(claim.lost, lost))
+    return claim
+
+
+def _most(units: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {place: max(units.get(place, 0), other.get(place, 0)) for place in sorted(units.keys() | other.keys())}
+
+
+def _arrive(work: Work, claim: Claim, hold: Hold | None, closed: ClosedClaim | None) -> Hold:
+    """The working copy with its new claim."""
+    places = work.candidates(claim)
+    if hold is None:
+        hold = work.holds[claim.order_id] = Hold(claim, places)
+        if closed is not None:
+            hold.seq = hold.was_seq = closed.seq
+            hold.reopened = True
+    hold.claim, hold.places, hold.recall = claim, places, {}
+    return hold
+
+
+def _facts(work: Work, hold: Hold, shipped: dict[str, int], lost: dict[str, int]) -> None:
+    """S2: what is new in the cumulative counters has left the place, once, by its span of units."""
+    claim = hold.claim
+    told: tuple[tuple[str, ChangeKind, dict[str, int], dict[str, int]], ...] = (
+        ("shipped", "sold" if claim.fact else "shipped", claim.shipped, shipped),
+        ("lost", "missing", claim.lost, lost),
+    )
+    for counter, kind, now, before in told:
+        for place in sorted(now):
+            done = before.get(place, 0)
+            if now[place] > done:
+                fact = f"{claim.claim_id}|{counter}|{place}|{done}-{now[place]}"
+                work.shelf(place).enter(_left(work, hold, place, fact, kind, now[place] - done))
+
+
+def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units: int) -> Entry:
+    """Units that left a place. Where they were held until now they left now; else when the channel's book says."""
+    claim = hold.claim
+    own = claim.channel == keeper(work.shelf(place).rules)
+    recorded = claim.recorded_at if claim.recorded_at is not None and not hold.was_held.get(place) else claim.at
+    happened = claim.occurred_at if claim.occurred_at is not None else min(recorded, claim.at)
+    return Entry(
+        sku=claim.sku,
+        location=place,
+        entry_id=fact,
+        kind=kind,
+        sellable=-units,
+        at=happened,
+        own=own,
+        recorded_at=recorded if own else None,
+        log_at=work.at,
+    )
+
+
+def _hold(work: Work, hold: Hold, shipped: dict[str, int]) -> None:
+    """S2: decreases are always done, and a sale already made is held whether the units are there or not."""
+    claim = hold.claim
+    held = {place: units for place, units in claim.want.items() if units} if claim.fact else meet(hold.held, claim.want)
+    for place in sorted(hold.held.keys() | held.keys()):
+        units = held.get(place, 0) - hold.held.get(place, 0)
+        if units:
+            work.shelf(place).promise(hold, units, claim.shipped.get(place, 0) - shipped.get(place, 0))
+    hold.held = held

@@ -1,0 +1,50 @@
+"""What a step of stock writes besides the protocol's answers: the places' records, the ledger, each channel's number."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from schemas.catalogue import join_key
+from schemas.records import Availability, AvailabilityPart, SkuState
+from streams.stock.availability import Waiting, number
+from streams.stock.state import AVAILABILITY, Work, check_size
+
+
+def publish(work: Work, state: SkuState) -> None:
+    """Write every place that was touched and every channel's number that changed."""
+    for shelf in work.shelves.values():
+        shelf.write()
+    free = {place: work.shelf(place).part() for channel in work.places.channels.values() for place in channel.locations}
+    parts = {place: AvailabilityPart(location=place, free=units) for place, units in free.items()}
+    demand = _demand(work, state)
+    for name, channel in work.places.channels.items():
+        units, waiting = number(channel.locations, channel.buffer, free, demand)
+        check_size(units, waiting)
+        key = (AVAILABILITY, join_key(name, work.sku))
+        before: Availability | None = work.view.get(*key)
+        now = Availability(
+            channel=name,
+            sku=work.sku,
+            status="unknown" if units is None else "known",
+            available=units,
+            buffer=channel.buffer,
+            waiting=waiting,
+            parts=tuple([parts[place] for place in channel.locations]),
+            own=state.own.get(name, 0),
+            cause_at=before.cause_at if before is not None else None,
+            revision=before.revision if before is not None else 0,
+            updated_at=before.updated_at if before is not None else 0,
+        )
+        if now != before:
+            work.puts[key] = replace(now, revision=now.revision + 1, updated_at=work.at, cause_at=work.cause_at)
+
+
+def _demand(work: Work, state: SkuState) -> list[Waiting]:
+    out = []
+    for group in state.demand:
+        places = group.candidates
+        if group.channel:
+            channel = work.places.channels.get(group.channel)
+            places = channel.locations if channel is not None else ()
+        out.append(Waiting(frozenset(places), group.missing, group.recalled))
+    return out

@@ -1,0 +1,188 @@
+"""S3 to S5 over the working copies of one step, and the sums over the SKU's open claims that make a step cheap.
+
+Only claims that wait, and holders where a place is short, can be told anything new. The SKU's sums say whether there are any,
+so that thousands of satisfied claims are not read for each sale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from typing import Final, cast
+
+from schemas.catalogue import join_key
+from schemas.records import Answer, Claim, ClaimState, ClosedClaim, Demand, SkuState, Verdict
+from streams.step import Out
+from streams.stock.claims import Hold, Said, fits, judge, named, recalls
+from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Work, check_size, moved
+
+NAMED: Final = 64
+"""Waiting claims that the SKU's record names; with more of them all open claims are read instead."""
+
+
+def settle(work: Work, arrived: Hold | None, everybody: bool = False) -> None:
+    """Grant, recall, answer. `arrived` is the claim of this step, already at what S2 made of it."""
+    crew = _crew(work, arrived, everybody or _disturbs(work, arrived))
+    if _grant(work, crew) and not everybody:
+        crew = _crew(work, arrived, True)
+    crew = _recall(work, crew)
+    for hold in sorted(crew, key=lambda hold: hold.rank):
+        _answer(work, hold)
+
+
+def _disturbs(work: Work, arrived: Hold | None) -> bool:
+    """Whether anything has changed that another claim's answer depends on: units free, or what the arrived claim holds and how."""
+    return moved(work.shelves.values()) or (arrived is not None and bool(arrived.held or arrived.was_held))
+
+
+def _crew(work: Work, arrived: Hold | None, everybody: bool) -> list[Hold]:
+    """Claims whose answers are computed anew."""
+    crew = {arrived.claim.order_id: arrived} if arrived is not None else {}
+    state = work.state()
+    if everybody and state is not None and state.waiters:
+        named_all = state.waiters == len(state.waiting)
+        waiters = [hold for hold in map(work.hold, state.waiting) if hold is not None] if named_all else [h for h in work.all_holds() if h.missing]
+        crew.update({hold.claim.order_id: hold for hold in waiters})
+    return list(crew.values())
+
+
+def _grant(work: Work, crew: Sequence[Hold]) -> bool:
+    """S3. Whether anything was granted."""
+    granted = False
+    for hold in sorted(crew, key=lambda hold: hold.rank):
+        more = hold.more
+        if more and fits(more, hold, work.free):
+            for place, units in more.items():
+                shelf = work.shelf(place)
+                hold.held[place] = hold.held.get(place, 0) + units
+                shelf.promise(hold, units)
+            granted = True
+    return granted
+
+
+def _recall(work: Work, crew: list[Hold]) -> list[Hold]:
+    """S5. Recalls follow from the state, so a receipt withdraws one and a victim that has picked is replaced by the next."""
+    state = work.state()
+    recalled = state is not None and state.recalled
+    if not recalled and not any(shelf.short() for shelf in work.shelves.values()):
+        return crew
+    holders = work.all_holds()
+    places = sorted({place for hold in holders for place in hold.held})
+    asked = recalls({place: short for place in places if (short := work.shelf(place).short())}, holders)
+    everybody = {hold.claim.order_id: hold for hold in crew}
+    for hold in holders:
+        hold.recall = asked.get(hold.claim.order_id, {})
+        if hold.recall or hold.said.recall:
+            everybody[hold.claim.order_id] = hold
+    return list(everybody.values())
+
+
+def _answer(work: Work, hold: Hold) -> None:
+    """S4."""
+    claim = hold.claim
+    said = Said(claim.rev, hold.held, judge(hold, work.free, work.all_holds), hold.recall)
+    if said == hold.said:
+        return
+    hold.seq += 1
+    hold.said = said
+    key = join_key(work.sku, claim.order_id)
+    if claim.phase == "none":
+        work.puts[(CLOSED, key)] = ClosedClaim(
+            sku=work.sku, order_id=claim.order_id, channel=claim.channel, rev=claim.rev, seq=hold.seq, shipped=claim.shipped, lost=claim.lost
+        )
+        if work.view.get(CLAIM, key) is not None:
+            work.puts[(CLAIM, key)] = None
+    else:
+        state = ClaimState(
+            claim=claim, held=hold.held, seq=hold.seq, said_rev=said.rev, said_held=said.held, said_verdict=said.verdict, said_recall=said.recall
+        )
+        work.puts[(CLAIM, key)] = state
+        if hold.reopened:
+            work.puts[(CLOSED, key)] = None
+    work.outputs.append(Out(ALLOCATION, answer(work, hold)))
+
+
+def answer(work: Work, hold: Hold) -> Answer:
+    """What was said, with what is free now."""
+    claim = hold.claim
+    rev, held, verdict, recall = hold.said
+    event_id = blake2b(f"{claim.claim_id}|{rev}|{hold.seq}".encode(), digest_size=16).hexdigest()
+    return Answer(
+        event_id=event_id,
+        order_id=claim.order_id,
+        sku=work.sku,
+        rev=rev,
+        seq=hold.seq,
+        held=held,
+        recall=recall,
+        verdict=cast(Verdict, verdict),
+        free=named(hold, work.free),
+        at=work.at,
+    )
+
+
+# sums ---------------------------------------------------------------------------------------------------------------
+
+
+def set_of(claim: Claim) -> tuple[str, tuple[str, ...]]:
+    """The claim's set of places as it is summed: by channel, so that changed settings need no new sums, or by name."""
+    return (claim.channel, ()) if claim.candidates is None else ("", tuple(sorted(set(claim.candidates))))
+
+
+def own_units(claim: Claim) -> int:
+    """Net units sold: ordered less cancelled."""
+    return claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values())
+
+
+def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None) -> SkuState:
+    """The SKU's record after the step. `was` is what the arrived claim said before, `was_own` the units it had sold then."""
+    old = work.state() or SkuState(sku=work.sku)
+    changed = [hold for hold in work.holds.values() if hold.seq != hold.was_seq]
+    if not changed:
+        return old
+    demand = {(group.channel, group.candidates): [group.missing, group.recalled] for group in old.demand}
+    recalled = old.recalled
+    for hold in changed:
+        before = was if hold is arrived else hold.claim
+        if before is not None:
+            _add(demand, before, -hold.was_missing, -hold.was_recalled)
+        _add(demand, hold.claim, hold.missing, sum(hold.recall.values()))
+        recalled += bool(hold.recall) - bool(hold.was_recalled)
+    own = old.own
+    if arrived is not None and (sold := own_units(arrived.claim) - was_own):
+        own = {**own, arrived.claim.channel: own.get(arrived.claim.channel, 0) + sold}
+    waiters, waiting = _waiting(work, old, changed)
+    groups = tuple(
+        Demand(channel=channel, candidates=places, missing=missing, recalled=back)
+        for (channel, places), (missing, back) in sorted(demand.items())
+        if missing or back
+    )
+    for group in groups:
+        check_size(group.missing + group.recalled)
+    state = SkuState(sku=work.sku, demand=groups, waiters=waiters, waiting=waiting, recalled=recalled, own=own)
+    if state != old or work.state() is None:
+        work.puts[(SKU, join_key(work.sku))] = state
+    return state
+
+
+def _add(demand: dict[tuple[str, tuple[str, ...]], list[int]], claim: Claim, missing: int, recalled: int) -> None:
+    if missing or recalled:
+        group = demand.setdefault(set_of(claim), [0, 0])
+        group[0] += missing
+        group[1] += recalled
+
+
+def _waiting(work: Work, old: SkuState, changed: Iterable[Hold]) -> tuple[int, tuple[str, ...]]:
+    """How many claims wait, and which, as long as they are few."""
+    complete = old.waiters == len(old.waiting)
+    waiters, names = old.waiters, set(old.waiting)
+    for hold in changed:
+        waits = bool(hold.missing)
+        waiters += waits - bool(hold.was_missing)
+        (names.add if waits else names.discard)(hold.claim.order_id)
+    if complete and len(names) <= NAMED:
+        return waiters, tuple(sorted(names))
+    if waiters > NAMED // 2:
+        return waiters, ()
+    names = {hold.claim.order_id for hold in work.all_holds() if hold.missing}
+    return len(names), tuple(sorted(names))
