@@ -1,0 +1,1 @@
+"""WooCommerce: web shop, through REST v3 and webhooks."""
