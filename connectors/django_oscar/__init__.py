@@ -1,0 +1,1 @@
+"""django-oscar: web shop, through the admin part of django-oscar-api."""
