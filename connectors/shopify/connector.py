@@ -11,8 +11,6 @@ from hub.sdk.auth import with_headers
 from hub.sdk.read import identity, lenient
 from hub.sdk.signatures import hmac_base64, same
 
-OVERLAP = 120_000  # the search index behind `query:` lags the shop by seconds
-
 
 def verify(settings: ShopifySettings, hook: Hook) -> bool:
     """The MAC covers the body only, so the topic header may be a liar's: mapping takes from it only what to leave out."""

@@ -86,7 +86,7 @@ def item(raw: MappingInput, lookup: Lookup) -> Iterator[ItemEvent]:
     """A variant. One without a SKU, or whose stock Shopify does not track, is nothing the hub can carry."""
     variant = parse(raw.payload, NodeVariant)
     if not (variant.sku or "").strip() or not variant.inventory_item.tracked:
-        raise Refuse("a variant without SKU or without stock tracking", "ignored-event")
+        return
     price: Decimal | None = money(variant.price) if variant.price is not None else None
     yield identified(
         ItemEvent(

@@ -11,7 +11,6 @@ from hub.sdk.auth import bearer, with_headers
 from hub.sdk.read import identity, lenient
 from hub.sdk.signatures import hmac_base64, same
 
-OVERLAP = 60_000
 ORDER_EVENTS = {"order.created": "order_created", "order.updated": "order_updated", "order.fulfillment.updated": "order_fulfillment_updated"}
 COUNT_EVENT = "inventory.count.updated"
 

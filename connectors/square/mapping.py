@@ -21,8 +21,10 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
     if "type" in (found := lenient(raw.payload)) and "state" not in found:
         raise Refuse(f"{parse(raw.payload, Notice).type[:100]} is not read here", "ignored-event")
     order = parse(raw.payload, Order)
+    if order.state == "DRAFT":
+        return
     if order.state not in STATUS:
-        raise Refuse(f"an order in state {order.state[:20]}", "ignored-event")
+        raise Refuse("an order in a state this connector does not know", "unmapped")
     if not order.line_items:
         raise Refuse("an order without lines: a return, or money only", "ignored-event")
     updated, place = millis(order.updated_at), lookup.location(order.location_id)
@@ -95,7 +97,7 @@ def item(raw: MappingInput, lookup: Lookup) -> Iterator[ItemEvent]:
     variation = found.item_variation_data
     sku = (variation.sku or "").strip()
     if not sku:
-        raise Refuse("a variation without SKU", "ignored-event")
+        return
     price = variation.price_money
     yield identified(
         ItemEvent(
@@ -118,10 +120,9 @@ def count(raw: MappingInput, lookup: Lookup) -> Iterator[StockEvent]:
     """One count of the poll, or the counts of a webhook event. `calculated_at` is when the number last changed: nothing was
     recorded after it, so the count is true for every later moment up to the read, and exactly covers what it holds."""
     counts = parse(raw.payload, CountsEvent).data.object.inventory_counts if "data" in lenient(raw.payload) else [parse(raw.payload, Count)]
-    stock = [found for found in counts if found.state == "IN_STOCK"]
-    if not stock:
-        raise Refuse("no count of units in stock", "ignored-event")
-    for found in stock:
+    for found in counts:
+        if found.state != "IN_STOCK":
+            continue
         as_of = millis(found.calculated_at)
         yield identified(
             StockEvent(

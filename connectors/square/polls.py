@@ -15,8 +15,6 @@ from hub.sdk.read import identity, shape
 from hub.sdk.time import millis, rfc3339
 
 OVERLAP = 60_000
-ORDER_EVENTS = {"order.created": "order_created", "order.updated": "order_updated", "order.fulfillment.updated": "order_fulfillment_updated"}
-COUNT_EVENT = "inventory.count.updated"
 
 
 def read_items(settings: SquareSettings, position: str | None) -> Talk[Page]:

@@ -12,9 +12,6 @@ from hub.sdk.auth import basic
 from hub.sdk.read import identity, lenient
 from hub.sdk.signatures import hmac_base64, same
 
-OVERLAP = 60_000
-PER_PAGE = 100  # the most WordPress gives
-OPEN = "checkout-draft,pending,on-hold,processing"
 API = "/wp-json/wc/v3"
 PING = re.compile(rb"webhook_id=[0-9]{1,19}")
 

@@ -34,7 +34,7 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
         raise Refuse(f"{topic} is not read here", "ignored-event")
     order = parse(raw.payload, Order)
     if order.status in DRAFTS:
-        raise Refuse("a draft of the shop's staff", "ignored-event")
+        return
     created = millis(order.date_created_gmt)
     changed = millis(order.date_modified_gmt) if order.date_modified_gmt else created
     status = STATUS.get(order.status, "pending")
@@ -78,7 +78,7 @@ def item(raw: MappingInput, lookup: Lookup) -> Iterator[ItemEvent]:
     product = parse(raw.payload, Product)
     sku = (product.sku or "").strip()
     if not sku:
-        raise Refuse("a product without SKU", "ignored-event")
+        return
     names = (product.crossdock_parent_name, product.name)
     yield identified(
         ItemEvent(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import msgspec
@@ -17,7 +16,6 @@ OVERLAP = 60_000
 PER_PAGE = 100  # the most WordPress gives
 OPEN = "checkout-draft,pending,on-hold,processing"
 API = "/wp-json/wc/v3"
-PING = re.compile(rb"webhook_id=[0-9]{1,19}")
 
 
 class Walk(msgspec.Struct, frozen=True, omit_defaults=True):
