@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import stamina
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka._model import TopicCollection
 from sqlalchemy import Engine
 
 from hub import metrics
@@ -37,8 +36,8 @@ class Follower:
 
     def seek(self) -> None:
         """Start again from what SQL says."""
-        described = AdminClient({"bootstrap.servers": self._bootstrap}).describe_topics(TopicCollection(list(TOPICS)))
-        found = {topic: future.result(10) for topic, future in described.items()}
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})  # its futures live no longer than itself
+        found = {topic: future.result(10) for topic, future in admin.describe_topics(TopicCollection(list(TOPICS))).items()}
         ids = {topic: str(d.topic_id) for topic, d in found.items()}
         self._at = offsets(self._engine, ids, {topic: len(d.partitions) for topic, d in found.items()})
         self._consumer.assign([TopicPartition(t, p, o) for (t, p), o in self._at.items()])
