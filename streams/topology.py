@@ -23,7 +23,7 @@ def build(places: Places, mappings: Mapping[str, ChannelMapping], *, complete_on
 
 def describe(processors: Sequence[Processor]) -> str:
     """What each processor reads, keeps and writes, one line each."""
-    rows = [("processor", "in", "table", "state", "out")]
+    rows: list[tuple[str, ...]] = [("processor", "in", "table", "state", "out")]
     for row in processors:
         tables = [table.topic for table in row.tables]
         rows.append((row.name, *(" ".join(topics) or "-" for topics in (row.inputs, tables, row.states, row.outputs))))

@@ -251,6 +251,8 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     victim: str = "1"
     # the channel's time of the picture that last changed this SKU [ms]
     recorded_at: int | None = None
+    # when the units that are gone left the shelf, as far as the channel says (a till sale) [ms]
+    sold_at: int | None = None
 
 
 class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):

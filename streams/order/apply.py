@@ -17,7 +17,7 @@ from hub.errors import Refuse
 from schemas.catalogue import join_key
 from schemas.records import Answer, Order, OrderEvent, OrderPlan, PlanLine
 from streams.order.picture import check, content, is_later, items, merge
-from streams.order.plan import EMPTY, claim, decide, fold, hear, revise
+from streams.order.plan import EMPTY, Told, claim, decide, fold, hear, revise
 from streams.order.show import Header, changes, header, show
 from streams.order.state import ANSWER, CHANGE, CLAIM, EVENT, MAX_LINES, ORDER, PLAN, by_sku
 from streams.places import Channel, Places
@@ -93,12 +93,11 @@ class OrderProcessor:
         before = _lines(plan)
         pictured = items(event, plan.items if plan else ())
         groups, preference = by_sku(pictured), self._preference(event.channel)
-        again = plan is not None and plan.policy != "force"
+        told = Told(event.status, event.stock_policy, event.placed_at, event.occurred_at, force_again=plan is not None and plan.policy != "force")
         lines = {}
         for sku in dict.fromkeys((*before, *groups)):
             line = before.get(sku) or replace(EMPTY, sku=sku)
-            line = fold(line, groups.get(sku, ()), event.status, event.stock_policy, preference, event.occurred_at, force_again=again)
-            lines[sku] = decide(line, preference, pending=event.status == "pending")
+            lines[sku] = decide(fold(line, groups.get(sku, ()), told, preference), preference, pending=event.status == "pending")
         if len(lines) > 2 * MAX_LINES:
             raise Refuse(f"{event.order_id}: more than {2 * MAX_LINES} SKUs over all revisions", "too-large")
         head = OrderPlan(

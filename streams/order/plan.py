@@ -1,7 +1,7 @@
 """The order's side of the claim protocol, one SKU at a time, each line alone (together=false).
 
 A PlanLine says what the order wants of one SKU; `fold` brings in what the channel says, `hear` what stock answered,
-`decide` moves it on, `claim` states it. Rules by their names in docs/explanation/claims.md:
+`decide` moves it on, `claim` states it. Rules:
 
   O1 only an answer to the claim's present rev with a higher seq counts
   O2 every changed truth is a new claim, rev+1; rev, shipped and lost of a SKU last as long as the order's record
@@ -12,7 +12,7 @@ A PlanLine says what the order wants of one SKU; `fold` brings in what the chann
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -24,8 +24,19 @@ EMPTY: Final = PlanLine(
 )
 
 
-def fold(line: PlanLine, items: Sequence[PlanItem], status: str, policy: str, preference: Sequence[str], occurred_at: int, *, force_again: bool) -> PlanLine:
+class Told(NamedTuple):
+    """What a picture says of the order as a whole. `force_again`: it says for the first time that its units are gone."""
+
+    status: str
+    policy: str
+    placed_at: int
+    occurred_at: int
+    force_again: bool
+
+
+def fold(line: PlanLine, items: Sequence[PlanItem], told: Told, preference: Sequence[str]) -> PlanLine:
     """What the channel says about the lines of one SKU (none: they went away), into what the order wants of it."""
+    status, policy = told.status, told.policy
     due = [(item, owed(item, status, policy)) for item in items]
     quantity = sum(units for _, units in due)
     open_items = [item for item, units in due if units]
@@ -42,12 +53,18 @@ def fold(line: PlanLine, items: Sequence[PlanItem], status: str, policy: str, pr
         want=want,
         candidates=candidates,
         victim=_victim(open_items) if open_items else line.victim,
-        recorded_at=occurred_at if changed else line.recorded_at,
+        recorded_at=told.occurred_at if changed else line.recorded_at,
+        sold_at=_sold_at(items, told) if shipped != line.shipped else line.sold_at,
     )
-    if policy == "force" and quantity and (line.fact or force_again or line.rev == 0):
+    if policy == "force" and quantity and (line.fact or told.force_again or line.rev == 0):
         return _force(line, due, preference)
     sold = policy == "force" or any(item.method == CARRY_OUT and item.fulfilled for item in items)
     return replace(line, fact=sold and bool(shipped) and not quantity)
+
+
+def _sold_at(items: Sequence[PlanItem], told: Told) -> int | None:
+    """When units left the shelf: a till sale when it was rung up; of others the channel does not say."""
+    return told.placed_at if all(item.method == CARRY_OUT for item in items if item.fulfilled) else None
 
 
 def _candidates(items: Sequence[PlanItem], preference: Sequence[str]) -> tuple[str, ...] | None:
@@ -180,6 +197,7 @@ def claim(order_id: str, channel: str, age: str, line: PlanLine, at: int) -> Cla
         channel=channel,
         at=at,
         recorded_at=line.recorded_at,
+        occurred_at=line.sold_at,
     )
 
 
