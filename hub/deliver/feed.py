@@ -1,0 +1,180 @@
+"""What a lane reads from Kafka: availability as a member of the channel's group, items and positions as whole topics.
+
+The group decides whose SKU it is: partitions of unified.availability are divided over the processes that deliver to the
+channel. State is not the group's offset but the topics themselves: an owner reads its partitions from the beginning, then
+the ledger, and only then tells anybody anything. Offsets are committed when everything up to them has been told, for
+whoever wants to know how far a channel is behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from hub import metrics
+from hub.deliver.lane import Lane
+from hub.deliver.ledger import Ledger, Origin
+from hub.errors import Refuse, Retry
+from schemas.catalogue import position_topic, split_key
+from schemas.registry import Serde
+
+AVAILABILITY = "unified.availability"
+ITEM = "unified.item"
+MOST = 2000
+COMMIT_SECONDS = 0.5
+SECONDS = 10.0
+log = structlog.get_logger()
+
+
+class Feed:
+    """The consumers of one lane. Everything happens in the thread that calls `poll`."""
+
+    def __init__(self, bootstrap: str, serde: Serde, lane: Lane, ledger: Ledger, domain: str, slot: str) -> None:
+        self._serde, self._lane, self._ledger = serde, lane, ledger
+        self._group_id = f"deliver.{lane.channel}"
+        self._positions = position_topic(domain)
+        common = {"bootstrap.servers": bootstrap, "isolation.level": "read_committed", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+        self._group = Consumer(
+            {
+                **common,
+                "group.id": self._group_id,
+                "group.instance.id": f"{self._group_id}.{slot}",  # the same place restarted owns the same partitions at once
+                "partition.assignment.strategy": "range",
+                "session.timeout.ms": 10000,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 100,
+            }
+        )
+        self._tail = Consumer({**common, "group.id": f"{self._group_id}.tail", "fetch.wait.max.ms": 100})
+        self._prefix = f"{lane.channel}|".encode()
+        self._missing: set[int] = set()
+        self._reached: dict[int, int] = {}
+        self._committed: dict[int, int] = {}
+        self._commit_at = 0.0
+        self._loaded = False
+        self._assigned = False
+        self._left: deque[Message] = deque()
+        self._start()
+
+    def _start(self) -> None:
+        try:
+            topics = self._tail.list_topics(timeout=SECONDS).topics
+            wanted = [TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in (ITEM, self._positions) for partition in topics[topic].partitions]
+        except KafkaException as error:
+            raise Retry(f"Kafka: {error.args[0].name()}") from None
+        except KeyError as error:
+            raise Retry(f"topic {error} does not exist yet") from None
+        self._tail.assign(wanted)
+        self._group.subscribe([AVAILABILITY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
+
+    def _on_assign(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
+        self._missing = {place.partition for place in places}
+        self._reached.clear()
+        self._committed.clear()
+        self._loaded, self._assigned = False, True
+        consumer.assign([TopicPartition(place.topic, place.partition, OFFSET_BEGINNING) for place in places])
+
+    def _on_revoke(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
+        """No round is under way here: rounds and polls share one thread."""
+        gone = {place.partition for place in places}
+        self._lane.drop(gone)
+        self._missing -= gone
+        for partition in gone:
+            self._reached.pop(partition, None)
+
+    @property
+    def restored(self) -> bool:
+        """Everything that lay in the topics has been read, so the lane knows what it was told and what it said."""
+        return self._loaded
+
+    def poll(self, timeout: float) -> None:
+        """Take what is there; wait `timeout` seconds at most for the first record. Retry: registry or Kafka is away; what
+        was taken is kept and offered again."""
+        for message in self._consume(self._tail, 0.0):
+            self._take(message)
+        self._left.extend(self._consume(self._group, timeout if not self._left else 0.0))
+        while self._left:
+            self._availability(self._left[0])
+            self._left.popleft()
+        if self._assigned and not self._loaded and not self._missing:
+            self._lane.restore(self._ledger.load())
+            self._loaded = True
+        self._commit()
+
+    def _consume(self, consumer: Consumer, timeout: float) -> list[Message]:
+        messages = consumer.consume(1, timeout)
+        if messages:
+            messages += consumer.consume(MOST, 0.0)
+        out = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                out.append(message)
+            elif error.fatal():
+                raise KafkaException(error)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                out.append(message)
+            else:
+                log.warning("feed-error", group=self._group_id, error=error.name())
+        return out
+
+    def _take(self, message: Message) -> None:
+        """Items and positions."""
+        topic, value = message.topic(), message.value()
+        if message.error() is not None or value is None or topic is None:
+            return
+        record = self._serde.unframe(topic, value)
+        if topic == ITEM:
+            self._lane.item(record)
+        else:
+            self._lane.position(record, message.timestamp()[1])
+
+    def _availability(self, message: Message) -> None:
+        partition, offset = message.partition() or 0, message.offset() or 0
+        if message.error() is not None:
+            self._missing.discard(partition)
+            self._reached[partition] = max(offset, self._reached.get(partition, 0))
+            return
+        key, value = message.key(), message.value()
+        self._lane.alive(message.timestamp()[1])
+        if isinstance(key, bytes) and key.startswith(self._prefix):
+            origin = _origin(message, key, value)
+            try:
+                record = None if value is None else self._serde.unframe(AVAILABILITY, value)
+            except Refuse as error:
+                self._ledger.dead(origin, error.reason, str(error))
+            else:
+                self._lane.availability(split_key(key.decode())[1], record, origin)
+        self._reached[partition] = offset + 1
+
+    def _commit(self) -> None:
+        now = time.monotonic()
+        if now < self._commit_at or not self._loaded:
+            return
+        self._commit_at = now + COMMIT_SECONDS
+        metrics.consumer_lag.labels(self._group_id, AVAILABILITY, "all").set(self._lane.waiting)
+        news = {partition: offset for partition, offset in self._reached.items() if self._committed.get(partition) != offset}
+        if not news or not self._lane.idle:
+            return
+        try:
+            self._group.commit(offsets=[TopicPartition(AVAILABILITY, partition, offset) for partition, offset in news.items()], asynchronous=True)
+        except KafkaException as error:
+            log.warning("feed-commit", group=self._group_id, error=error.args[0].name())
+            return
+        self._committed.update(news)
+
+    def close(self) -> None:
+        """Leave; as a static member the place is kept for a while."""
+        self._group.close()
+        self._tail.close()
+
+
+def _origin(message: Message, key: bytes, value: object) -> Origin:
+    headers = message.headers() or []
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    kept = [(name, head if isinstance(head, bytes) else (head or "").encode()) for name, head in pairs]
+    return Origin(AVAILABILITY, message.partition() or 0, message.offset() or 0, key, value if isinstance(value, bytes) else None, kept, message.timestamp()[1])

@@ -1,0 +1,432 @@
+"""The lane of one channel: newest availability in, absolute numbers out. No Kafka and no socket in here.
+
+Values coalesce to the newest per SKU, so a channel that was away is told what holds now and not what held meanwhile.
+A round takes up to the sink's batch of SKUs, reads them where the channel lowers its own number, decides (publish.py),
+says in the ledger what is going to be put, puts, and says in the ledger what came of it.
+
+A result that never came (timeout, connection lost, 5xx) is recorded as unknown and the SKU stays dirty. The next round
+reads before it writes, and finds whether the number is there; an absolute number put twice is the same number; and the
+key of a repeated put is the same, for channels that remember keys. So trying again is harmless.
+
+Two processes with the same channel cannot do lasting harm either: partitions of unified.availability belong to one of
+them at a time (feed.py), and one that was away and finishes an old round puts a number that was right a moment ago,
+which compare-and-set refuses, or the new owner's next reading finds and mends.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from hub import metrics
+from hub.deliver.ledger import SINK, Origin
+from hub.deliver.publish import Decision, Odd, Told, decide, settle
+from hub.errors import Reauthorize, Refuse, Retry
+from hub.http import Backoff, Caller
+from hub.sdk import Level, Put, Reading, StockSink
+from hub.sdk.read import fingerprint
+from schemas.records import Availability, Delivered, Item, Position
+from streams import failpoint
+
+RECONCILE = 60.0
+SETTLE_MS = 60_000
+FIRST_SETTLE_MS = 10_000
+"""After the first contact nothing was ever told, so nothing can be echoed: only what is on its way must arrive."""
+CONFLICTS = 5
+PROBE = 3
+"""After so many failures in a row the channel is tried with one SKU before it gets a batch."""
+STATES = ("running", "backing_off", "needs_reauth", "stopped")
+log = structlog.get_logger()
+
+
+class Writes(Protocol):
+    """hub.deliver.ledger.Ledger, or a test's."""
+
+    def write(self, records: Iterable[Delivered]) -> None: ...
+    def dead(self, origin: Origin, reason: str, message: str) -> None: ...
+
+
+@dataclass(slots=True)
+class Sku:
+    """One SKU of the channel."""
+
+    now: Availability
+    origin: Origin
+    told: Delivered | None = None
+    odd: Odd | None = None
+    conflicts: int = 0
+    live: bool = False
+    """The channel was told before and there is something newer, so the age of its cause at the answer is a latency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One number about to be put."""
+
+    sku: Sku
+    before: Delivered | None
+    level: Level
+    decision: Decision
+
+
+class Lane:
+    """Feed it with `availability`, `item`, `position` and `restore`; call `work` again and again."""
+
+    def __init__(
+        self,
+        channel: str,
+        sink: StockSink[Any],
+        settings: Any,
+        caller: Caller,
+        ledger: Writes,
+        *,
+        polls_orders: bool = True,
+        reconcile: float = RECONCILE,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.channel = channel
+        self._sink, self._settings, self._caller, self._ledger = sink, settings, caller, ledger
+        self._polls_orders, self._every = polls_orders, reconcile
+        self._monotonic, self._wall_ms = monotonic, wall_ms
+        self._read_at = 0
+        self._skus: dict[str, Sku] = {}
+        self._native: dict[str, Mapping[str, str]] = {}
+        self._dirty: dict[str, float] = {}
+        self._unsaved: dict[str, Delivered] = {}
+        self._checks: list[str] = []
+        self._check_at = monotonic() + reconcile
+        self._firsts: set[str] = set()
+        self._first_at = monotonic() + FIRST_SETTLE_MS / 1000
+        self._backoff = Backoff()
+        self._blocked = 0.0
+        self._passed_at = self._passed_seen = self._alive_at = 0
+        self.detail, self.ok = "", True
+        self._state("running")
+
+    # what comes in ---------------------------------------------------------------------------------------------------
+
+    def availability(self, sku: str, record: Availability | None, origin: Origin) -> None:
+        """The newest value of a SKU of this channel; None when there is none any more."""
+        if record is None:
+            self._skus.pop(sku, None)
+            self._firsts.discard(sku)
+            self._dirty.pop(sku, None)
+            return
+        known = self._skus.get(sku)
+        if known is None:
+            known = self._skus[sku] = Sku(record, origin)
+        known.now, known.origin, known.live, known.conflicts = record, origin, known.told is not None, 0
+        self._mark(sku, known)
+
+    def alive(self, at: int) -> None:
+        """The streams wrote an availability, of whatever channel, at this log time."""
+        self._alive_at = max(self._alive_at, at)
+
+    def item(self, record: Item) -> None:
+        """Native ids of a SKU here. Without them nothing can be told."""
+        for listing in record.channels:
+            if listing.channel == self.channel:
+                self._native[record.sku] = {**listing.native, "id": listing.native.get("id", listing.native_id)}
+                break
+        else:
+            self._native.pop(record.sku, None)
+        if record.sku in self._skus:
+            self._mark(record.sku, self._skus[record.sku])
+
+    def position(self, record: Position, at: int) -> None:
+        """How far the channel's orders have been polled; `at` is the log time of the record."""
+        if record.channel == self.channel and record.stream == "order" and record.complete:
+            self._passed_at, self._passed_seen = record.passed_at, at
+
+    def restore(self, told: Mapping[str, Delivered]) -> None:
+        """The ledger. Whatever was told already is not told again."""
+        for name, sku in self._skus.items():
+            sku.told, sku.odd = told.get(name), None
+            sku.live = sku.told is not None and sku.told.revision < sku.now.revision
+            self._mark(name, sku)
+
+    def drop(self, partitions: Iterable[int]) -> None:
+        """These belong to another process now."""
+        gone = set(partitions)
+        for name in [name for name, sku in self._skus.items() if sku.origin.partition in gone]:
+            del self._skus[name]
+            self._firsts.discard(name)
+            self._dirty.pop(name, None)
+            self._unsaved.pop(name, None)
+
+    def _mark(self, name: str, sku: Sku) -> None:
+        told = sku.told
+        if name not in self._native or sku.now.status != "known" or sku.now.available is None:
+            self._dirty.pop(name, None)  # a number nobody knows is not written, nor one of an item that the channel does not have
+        elif told is None or told.revision < sku.now.revision or told.outcome == "unknown":
+            self._dirty.setdefault(name, 0.0)
+        else:
+            self._dirty.pop(name, None)
+
+    # what goes out ---------------------------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Everything that can be told has been told and written down."""
+        return not self._dirty and not self._unsaved
+
+    @property
+    def waiting(self) -> int:
+        """SKUs that are yet to be told."""
+        return len(self._dirty)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `work` has something to do now."""
+        now = self._monotonic()
+        if now < self._blocked:
+            return False
+        due = now >= self._check_at or (bool(self._firsts) and now >= self._first_at)
+        return due or bool(self._unsaved or self._checks) or any(due <= now for due in self._dirty.values())
+
+    def work(self) -> bool:
+        """One round; False when there was nothing to do. Stop passes through: the lane ends."""
+        now = self._monotonic()
+        if now < self._blocked:
+            return False
+        try:
+            self._save()
+            batch = self._batch(now)
+            if not batch:
+                return False
+            self._deliver(batch)
+        except Retry as error:
+            self._trouble("backing_off", str(error), self._backoff.next(error.after))
+        except Reauthorize as error:
+            self._trouble("needs_reauth", str(error), 60.0)
+        else:
+            self._backoff.reset()
+            self._blocked, self.ok, self.detail = 0.0, True, f"{len(self._dirty)} to tell"
+            self._state("running")
+        return True
+
+    def _batch(self, now: float) -> list[str]:
+        most = 1 if self._backoff.failures >= PROBE else self._sink.batch
+        return [name for name, due in self._dirty.items() if due <= now][:most] or self._to_check(now, most)
+
+    def _to_check(self, now: float, most: int) -> list[str]:
+        """The next of the SKUs that are compared with the channel from time to time, changed or not."""
+        if not self._checks and now >= self._check_at:
+            self._check_at = now + self._every
+            self._first_at = now + FIRST_SETTLE_MS / 1000
+            self._checks = list(self._skus)
+        elif not self._checks and self._firsts and now >= self._first_at:
+            self._first_at = now + FIRST_SETTLE_MS / 1000
+            self._checks = list(self._firsts)
+        out, self._checks = self._checks[:most], self._checks[most:]
+        return [name for name in out if name in self._skus and self._comparable(name, self._skus[name])]
+
+    def _comparable(self, name: str, sku: Sku) -> bool:
+        """Told before, and not refused: a refusal holds until the value changes or somebody redrives it."""
+        return name in self._native and name not in self._dirty and sku.now.status == "known" and sku.told is not None and sku.told.outcome != "refused"
+
+    def _deliver(self, names: Sequence[str]) -> None:
+        """Read, decide, put. What the channel refuses as a whole is halved until the culprit stands alone."""
+        try:
+            self._round(names)
+        except Refuse as error:
+            if len(names) == 1:
+                self._refused(self._skus[names[0]], self._as_read(self._skus[names[0]]), error.reason, str(error))
+                return
+            half = len(names) // 2
+            self._deliver(names[:half])
+            self._deliver([name for name in names[half:] if name in self._skus])
+
+    def _round(self, names: Sequence[str]) -> None:
+        readings: Mapping[str, Reading] | None = None
+        self._read_at = self._wall_ms()  # before the read: what the channel sells from here on is not in the numbers
+        if self._sink.lowers_itself or any(name not in self._dirty for name in names):
+            readings = self._caller.run(self._sink.read(self._settings, {name: self._native[name] for name in names}))
+        plans: list[Plan] = []
+        done: list[Delivered] = []
+        for name in names:
+            sku = self._skus[name]
+            if readings is not None and name not in readings:
+                self._refused(sku, self._as_read(sku), "unknown-item", "the channel does not have this item")
+                continue
+            self._plan(name, sku, None if readings is None else readings[name], plans, done)
+        self._keep(done)
+        if plans:
+            self._put(plans)
+
+    def _plan(self, name: str, sku: Sku, reading: Reading | None, plans: list[Plan], done: list[Delivered]) -> None:
+        assert sku.now.available is not None
+        told, before = sku.told, None if reading is None else reading.quantity
+        if self._sink.lowers_itself and before is not None:
+            decision = self._decide(sku, before, sku.now.available)
+        else:
+            decision = Decision(told.sold if told else 0, max(0, sku.now.available))
+        there = before if before is not None else (told.sent if told and told.outcome != "unknown" else None)
+        if there == decision.put:
+            self._settled(name, sku, decision, done)
+            return
+        writes = told.writes if told else 0
+        key = fingerprint([self.channel, SINK, name, str(writes), str(decision.put), str(before)])
+        plans.append(Plan(sku, told, Level(name, self._native[name], decision.put, reading, key, self._read_at), decision))
+
+    def _decide(self, sku: Sku, reading: int, available: int) -> Decision:
+        own = sku.now.own
+        told = Told() if sku.told is None else Told(sku.told.sent, sku.told.sold, sku.told.pending, sku.told.read)
+        first = told.sent is None and told.pending is None
+        decision = decide(told, reading, available, own)
+        if sku.odd is not None and self._passed(sku.odd):
+            settled = settle(sku.odd, decision.sold, own)
+            if settled != decision.sold:
+                if not sku.odd.first:
+                    metrics.drift_findings.labels(self.channel).inc()
+                    log.warning("sink-drift", channel=self.channel, sku=sku.now.sku, units=decision.sold - settled)
+                decision = Decision(settled, max(0, available - max(0, settled - own)))
+            sku.odd = None
+        if decision.sold == own:
+            sku.odd = None
+        elif sku.odd is None:
+            sku.odd = Odd(decision.sold, own, self._wall_ms(), first)
+        return decision
+
+    def _passed(self, odd: Odd) -> bool:
+        """Whether everything the channel had sold at that reading has been polled and has gone through the streams: the
+        poll passed it, was written after it, and since then the streams wrote something. At the first contact the
+        streams have just written this very value."""
+        if self._wall_ms() - odd.at < (FIRST_SETTLE_MS if odd.first else SETTLE_MS):
+            return False
+        if self._polls_orders and not (self._passed_at > odd.at and self._passed_seen > odd.at):
+            return False
+        return odd.first or self._alive_at > max(odd.at, self._passed_seen)
+
+    def _put(self, plans: Sequence[Plan]) -> None:
+        intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading) for p in plans]
+        self._ledger.write(intents)
+        for plan, intent in zip(plans, intents, strict=True):
+            plan.sku.told = intent  # unknown until the answer says otherwise, also when it never comes
+            self._dirty.setdefault(plan.level.sku, 0.0)
+        try:
+            answers = self._caller.run(self._sink.put(self._settings, [plan.level for plan in plans]))
+        except Retry:
+            metrics.sink_writes.labels(self.channel, SINK, "unknown").inc(len(plans))
+            raise
+        failpoint.hit("deliver.after-send")
+        found = {answer.sku: answer for answer in answers}
+        kept = [record for plan in plans if (record := self._answered(plan, found.get(plan.level.sku))) is not None]
+        self._keep(kept)
+
+    def _answered(self, plan: Plan, answer: Put | None) -> Delivered | None:
+        sku, name = plan.sku, plan.level.sku
+        result = "unknown" if answer is None else "accepted" if answer.accepted else "conflict" if answer.conflict else "refused"
+        if answer is None or result == "conflict":
+            metrics.sink_writes.labels(self.channel, SINK, result).inc()
+            sku.conflicts += 1
+            if answer is not None:
+                sku.told = plan.before  # it was not carried out; the next reading starts from what was known before
+            # it sold in between, usually: read again at once, but not for ever
+            self._dirty[name] = 0.0 if sku.conflicts <= CONFLICTS else self._monotonic() + Backoff().next() * sku.conflicts
+            return None
+        if result == "refused":
+            baseline = None if plan.level.reading is None else plan.level.reading.quantity
+            self._refused(sku, (plan.decision.sold, baseline), "refused-by-channel", answer.message)
+            return None
+        record = self._record(sku, "accepted", plan.decision.sold, sent=plan.level.quantity, wrote=True)
+        metrics.sink_writes.labels(self.channel, SINK, "accepted").inc()
+        if record.cause_at is not None:
+            metrics.end_to_end_seconds.labels(self.channel).observe(max(0, record.at - record.cause_at) / 1000)
+        self._told(name, sku, record)
+        return record
+
+    def _settled(self, name: str, sku: Sku, decision: Decision, done: list[Delivered]) -> None:
+        """The channel has the number already. Written down only where that is news."""
+        record = self._record(sku, "unchanged", decision.sold, sent=decision.put)
+        told = sku.told
+        if told is not None and (told.sent, told.sold, told.revision, told.pending) == (record.sent, record.sold, record.revision, None):
+            self._told(name, sku, told)
+            return
+        metrics.sink_writes.labels(self.channel, SINK, "unchanged").inc()
+        self._told(name, sku, record)
+        done.append(record)
+
+    def _told(self, name: str, sku: Sku, record: Delivered) -> None:
+        sku.told, sku.conflicts, sku.live = record, 0, False
+        self._dirty.pop(name, None)
+        if sku.odd is not None and sku.odd.first:
+            self._firsts.add(name)
+        else:
+            self._firsts.discard(name)
+
+    def _as_read(self, sku: Sku) -> tuple[int, int | None]:
+        """sold and the number it goes with: after a put that is not going to be, the one read before it."""
+        if sku.told is None:
+            return 0, None
+        return sku.told.sold, sku.told.sent if sku.told.pending is None or sku.told.read is None else sku.told.read
+
+    def _refused(self, sku: Sku, known: tuple[int, int | None], reason: str, message: str) -> None:
+        sold, sent = known
+        self._ledger.dead(sku.origin, reason, message)
+        metrics.sink_writes.labels(self.channel, SINK, "refused").inc()
+        metrics.events_dead.labels(self.channel, reason).inc()
+        log.warning("sink-refused", channel=self.channel, sku=sku.now.sku, reason=reason)
+        record = self._record(sku, "refused", sold, sent=sent, reason=reason)
+        self._told(sku.now.sku, sku, record)
+        self._keep([record])
+
+    def _record(
+        self,
+        sku: Sku,
+        outcome: Any,
+        sold: int,
+        *,
+        sent: int | None = None,
+        pending: int | None = None,
+        read: Reading | None = None,
+        reason: str | None = None,
+        wrote: bool = False,
+    ) -> Delivered:
+        told = sku.told
+        return Delivered(
+            channel=self.channel,
+            sink=SINK,
+            key=sku.now.sku,
+            revision=sku.now.revision,
+            sent=sent if outcome != "unknown" else (told.sent if told else None),
+            sold=sold,
+            outcome=outcome,
+            reason=reason,
+            writes=(told.writes if told else 0) + wrote,
+            pending=pending,
+            read=None if read is None else read.quantity,
+            cause_at=sku.now.cause_at if sku.live else None,
+            at=self._wall_ms(),
+        )
+
+    def _keep(self, records: Sequence[Delivered]) -> None:
+        """Into the ledger; what Kafka does not take now is kept here until it does."""
+        for record in records:
+            self._unsaved[record.key] = record
+        self._save()
+
+    def _save(self) -> None:
+        if self._unsaved:
+            self._ledger.write(list(self._unsaved.values()))
+            self._unsaved.clear()
+
+    def _trouble(self, state: str, detail: str, wait: float) -> None:
+        self._blocked = self._monotonic() + wait
+        self.detail, self.ok = detail, state == "backing_off" and self._backoff.failures < CONFLICTS
+        self._state(state)
+        log.warning("sink-trouble", channel=self.channel, state=state, detail=detail, wait=round(wait, 2), failures=self._backoff.failures)
+
+    def _state(self, state: str) -> None:
+        for each in STATES:
+            metrics.connector_state.labels(self.channel, each).set(each == state)
+
+    def stopped(self, detail: str) -> None:
+        """A person must look."""
+        self.ok, self.detail = False, f"stopped: {detail}"
+        self._state("stopped")

@@ -1,0 +1,103 @@
+"""What each channel was told (internal.deliver.sent) and what it refused (dead.deliver).
+
+The ledger is written twice for a put: before it, with outcome `unknown` and the number on its way, and after the answer.
+A process that dies in between finds the first record, reads the channel, and knows what to make of the number there; with
+the second alone it would take its own put for the channel's sales.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from hub import kafka
+from hub.errors import Retry
+from schemas.catalogue import key_of
+from schemas.records import Delivered
+from schemas.registry import Serde
+from streams import headers
+
+SENT = "internal.deliver.sent"
+DEAD = "dead.deliver"
+SINK = "stock"
+SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The unified record behind a delivery, as it lies in the log."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]]
+    at: int
+
+
+class Ledger:
+    """Appends; each call returns when Kafka has acknowledged everything it was given."""
+
+    def __init__(self, bootstrap: str, serde: Serde, channel: str) -> None:
+        self._bootstrap, self._serde, self._channel = bootstrap, serde, channel
+        self._failed: list[KafkaError] = []
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "acks": "all",
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": 0,
+                "delivery.timeout.ms": int(SECONDS * 1000),
+                "request.timeout.ms": 5000,
+            }
+        )
+
+    def load(self) -> dict[str, Delivered]:
+        """SKU -> what this channel was told last."""
+        found: dict[str, Delivered] = {}
+        for record in kafka.read_all(self._bootstrap, SENT):
+            if record.key is None or not record.key.startswith(f"{self._channel}|{SINK}|".encode()):
+                continue
+            if record.value is not None:
+                told: Delivered = self._serde.unframe(SENT, record.value)
+                found[told.key] = told
+        return found
+
+    def write(self, records: Iterable[Delivered]) -> None:
+        """Retry when not all of it is known to be there."""
+        for record in records:
+            self._send(SENT, key_of(SENT, record).encode(), self._serde.frame(SENT, record))
+        self._flush()
+
+    def dead(self, origin: Origin, reason: str, message: str) -> None:
+        """A record that the channel, or we, can never deliver: its bytes as they are, and why."""
+        place = (origin.topic, origin.partition, origin.offset)
+        why = headers.dead(place, "TASK_PUT", "deliver", "Refuse", message[:500], reason, self._channel)
+        self._send(DEAD, origin.key, origin.value, [*origin.headers, *why], origin.at)
+        self._flush()
+
+    def _send(self, topic: str, key: bytes | None, value: bytes | None, head: Sequence[tuple[str, bytes]] = (), at: int = 0) -> None:
+        pairs: list[tuple[str, str | bytes | None]] = list(head)
+        try:
+            self._producer.produce(topic, value, key, headers=pairs, timestamp=at, on_delivery=self._report)
+        except (BufferError, KafkaException) as error:
+            raise Retry(f"the ledger cannot be written ({type(error).__name__})") from None
+
+    def _report(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed.append(error)
+
+    def _flush(self) -> None:
+        left = self._producer.flush(SECONDS + 1)
+        failed, self._failed = self._failed, []
+        if failed or left:
+            raise Retry(f"the ledger cannot be written ({failed[0].name() if failed else 'no acknowledgement'})")
+
+    def close(self) -> None:
+        """What is on its way is waited for."""
+        self._producer.flush(SECONDS)

@@ -1,0 +1,91 @@
+"""The deliver part: one lane, in a thread of its own, for each channel that takes stock.
+
+A lane that fails is started again from the topics without the others noticing; one that was told to stop stays stopped.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from confluent_kafka import KafkaException
+
+from hub.config import ChannelConfig
+from hub.deliver.feed import Feed
+from hub.deliver.lane import Lane
+from hub.deliver.ledger import Ledger
+from hub.errors import CrossdockError, Retry, Stop
+from hub.http import SHARES, Backoff, Caller
+from hub.runtime import Runtime
+from schemas.registry import RegistrySerde, Serde
+
+IDLE = 0.05
+
+
+def run(runtime: Runtime) -> None:
+    """Until told to stop."""
+    serde = RegistrySerde(runtime.config.registry_url)
+    channels = [channel for channel in runtime.config.channels.values() if channel.sink and channel.connector.sink is not None]
+    lanes = [threading.Thread(target=keep, args=(runtime, serde, channel), name=f"lane-{channel.name}") for channel in channels]
+    runtime.health.beat("deliver", True, f"{len(lanes)} lanes")
+    for lane in lanes:
+        lane.start()
+    while not runtime.stop.wait(1.0):
+        pass
+    for lane in lanes:
+        lane.join(45)
+
+
+def keep(runtime: Runtime, serde: Serde, channel: ChannelConfig) -> None:
+    """One lane, again and again."""
+    backoff = Backoff(0.5, 30.0)
+    while not runtime.stop.is_set():
+        name, wait = f"lane.{channel.name}", 0.0
+        try:
+            follow(runtime, serde, channel, backoff)
+        except Retry as error:
+            runtime.health.beat(name, False, str(error))
+            wait = backoff.next(error.after)
+        except Stop as error:
+            runtime.health.beat(name, False, f"stopped: {error}")
+            runtime.log.error("lane-stopped", channel=channel.name, detail=str(error))
+            runtime.stop.wait()
+        except Exception as error:  # noqa: BLE001 - the fence between lanes: a bug in one is loud and costs the others nothing
+            detail = str(error) if isinstance(error, CrossdockError | KafkaException) else type(error).__name__
+            runtime.health.beat(name, False, detail)
+            runtime.log.error("lane-failed", channel=channel.name, error=type(error).__name__, at=_where(error))
+            wait = backoff.next()
+        runtime.stop.wait(wait)
+
+
+def follow(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Backoff) -> None:
+    """Restore the lane from the topics, then work until told to stop."""
+    sink, config = channel.connector.sink, runtime.config
+    assert sink is not None
+    caller = Caller(channel.name, channel.connector, channel.parsed, share=SHARES["deliver"], wait=runtime.stop.wait)
+    ledger = Ledger(config.bootstrap, serde, channel.name)
+    polls_orders = any(poll.stream == "order" for poll in channel.connector.polls)
+    lane = Lane(channel.name, sink, channel.parsed, caller, ledger, polls_orders=polls_orders)
+    feed: Feed | None = None
+    try:
+        feed = Feed(config.bootstrap, serde, lane, ledger, channel.domain, runtime.slot)
+        while not runtime.stop.is_set():
+            feed.poll(0.0 if feed.restored and lane.ready else IDLE)
+            if feed.restored and lane.work():
+                backoff.reset()
+            runtime.health.beat(f"lane.{channel.name}", lane.ok and feed.restored, lane.detail or ("restoring" if not feed.restored else "up to date"))
+    except Stop as error:
+        lane.stopped(str(error))
+        raise
+    finally:
+        if feed is not None:
+            feed.close()
+        ledger.close()
+        caller.close()
+
+
+def _where(error: BaseException) -> str:
+    """File and line of the innermost frame. Not the message: it may hold what came from a channel."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
