@@ -193,20 +193,18 @@ class StockProcessor:
         if tick.topic != ENTRY or entry is None:
             return Step()
         work = Work(view, self.places, self.horizon, entry.sku, tick.at, entry.entry_id, entry.at)
-        work.puts[(ENTRY, tick.key)] = None
         shelf = work.shelf(entry.location)
-        count = shelf.count
-        if shelf.anchor is not None and counts.never_recorded(entry):
-            seen = (
-                count.physical is not None and not entry.allocated and counts.inside(counts.Anchor(count.physical, True, None), entry, HUB) is counts.Inside.YES
+        count, seen = shelf.count, counts.anchor(None, shelf.count.physical)
+        told = not counts.never_recorded(entry)
+        on_shelf = seen is not None and not entry.allocated and counts.inside(seen, entry, HUB) is counts.Inside.YES
+        if shelf.anchor is not None and not told and not on_shelf:
+            shelf.count = replace(
+                count,
+                base_sellable=count.base_sellable + entry.sellable,
+                base_unsellable=count.base_unsellable + entry.unsellable,
+                base_allocated=count.base_allocated + entry.allocated,
             )
-            if not seen:
-                shelf.count = replace(
-                    count,
-                    base_sellable=count.base_sellable + entry.sellable,
-                    base_unsellable=count.base_unsellable + entry.unsellable,
-                    base_allocated=count.base_allocated + entry.allocated,
-                )
+        work.puts[(ENTRY, tick.key)] = None
         return Step(puts=work.puts)
 
     # claims ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from hub.errors import Refuse
-from schemas.catalogue import join_key
+from schemas.catalogue import join_key, split_key
 from schemas.records import Claim, ClaimState, ClosedClaim, CountState, Entry, FeedState, SkuState, Stock, StockChange
 from schemas.records.stock import ChangeKind, Counter
 from streams.places import HUB, Location, Places
@@ -101,10 +101,7 @@ class Work:
     def all_holds(self) -> list[Hold]:
         """Every open claim of the SKU."""
         for key in self.view.keys(CLAIM, self.sku):
-            state: ClaimState = self.view.get(CLAIM, key)
-            order_id = state.claim.order_id
-            if order_id not in self.holds:
-                self.holds[order_id] = Hold(state.claim, self.candidates(state.claim), state)
+            self.hold(split_key(key)[1])
         return [hold for hold in self.holds.values() if hold.claim.phase != "none"]
 
     def entries(self, location: str) -> list[Entry]:

@@ -1,0 +1,134 @@
+"""The laws of stock over the records of one SKU, for tests, simulations and audits.
+
+Written from the laws and the records only, not with the code that upholds them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from schemas.catalogue import join_key, split_key
+from schemas.records import Availability, ClaimState, ClosedClaim, SkuState, Stock
+from streams.places import HUB, Places
+from streams.step import View
+
+
+def broken(view: View, sku: str, places: Places) -> list[str]:
+    """What is wrong with one SKU at rest between two steps; empty when every law holds."""
+    stocks: dict[str, Stock] = {split_key(key)[1]: view.get("unified.stock", key) for key in view.keys("unified.stock", sku)}  # type: ignore[misc]
+    claims: list[ClaimState] = [view.get("internal.stock.claim", key) for key in view.keys("internal.stock.claim", sku)]  # type: ignore[misc]
+    closed: list[ClosedClaim] = [view.get("internal.stock.closed", key) for key in view.keys("internal.stock.closed", sku)]  # type: ignore[misc]
+    return [
+        *_places(view, places, stocks, claims),
+        *_claims(places, stocks, claims),
+        *_recalls(view, places, stocks, claims),
+        *_sums(view, sku, claims, closed),
+        *_channels(view, sku, places, stocks),
+    ]
+
+
+def sellable(view: View, places: Places, stock: Stock) -> int | None:
+    """What can be relied on: nothing known of an unread place, 0 of what a read place does not carry."""
+    if stock.sellable is not None:
+        return stock.sellable
+    return 0 if _read(view, places, stock.location) else None
+
+
+def _read(view: View, places: Places, location: str) -> bool:
+    rules = places.locations[location]
+    feed = view.get("internal.stock.feed", join_key(location))
+    return (rules.authority == HUB and rules.opening is None) or (feed is not None and feed.complete)
+
+
+def _places(view: View, places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) -> Iterator[str]:
+    held: Counter[str] = Counter()
+    for state in claims:
+        held.update(state.held)
+    for location in held.keys() - stocks.keys():
+        yield f"{location}: {held[location]} held without a record"
+    for location, stock in stocks.items():
+        if stock.allocated != held[location]:
+            yield f"{location}: allocated {stock.allocated}, held {held[location]}"
+        units = sellable(view, places, stock)
+        if units is not None and stock.shortage != max(0, held[location] - units):
+            yield f"{location}: shortage {stock.shortage} with {held[location]} held of {units}"
+        if units is not None and stock.allocated + stock.reserved > units + stock.shortage:
+            yield f"{location}: more promised than there is"
+        if stock.sellable is not None and stock.on_hand != stock.sellable + stock.damaged + stock.quality_control:
+            yield f"{location}: on hand {stock.on_hand} is not sellable, damaged and in quality control together"
+        if (stock.sellable is None) != (stock.on_hand is None):
+            yield f"{location}: on hand {stock.on_hand} and sellable {stock.sellable}"
+
+
+def _free(places: Places, stocks: dict[str, Stock], location: str) -> int:
+    stock = stocks.get(location)
+    return -places.locations[location].safety_stock if stock is None else (stock.sellable or 0) - stock.allocated - stock.reserved - stock.safety_stock
+
+
+def _claims(places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) -> Iterator[str]:
+    for state in claims:
+        want, held, order = state.claim.want, state.held, state.claim.order_id
+        if any(units > want.get(place, 0) for place, units in held.items()):
+            yield f"{order} holds {held} and wants {want}"
+        more = {place: units - held.get(place, 0) for place, units in want.items() if units > held.get(place, 0)}
+        if more and all(_free(places, stocks, place) >= units for place, units in more.items()):
+            yield f"{order} waits for {more}, which is free"
+        if state.said_rev != state.claim.rev or state.said_held != held:
+            yield f"{order} was told something else"
+
+
+def _recalls(view: View, places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) -> Iterator[str]:
+    asked: Counter[str] = Counter()
+    loose: Counter[str] = Counter()
+    for state in claims:
+        for place, units in state.held.items():
+            spare = max(0, units - state.claim.picked.get(place, 0))
+            loose[place] += spare
+            if state.said_recall.get(place, 0) > spare:
+                yield f"{state.claim.order_id} is asked for {state.said_recall} of which it has {spare}"
+        asked.update(state.said_recall)
+    for location in asked.keys() | loose.keys():
+        short = stocks[location].shortage if location in stocks else 0
+        if asked[location] != min(short, loose[location]):
+            yield f"{location}: {asked[location]} recalled, shortage {short}, {loose[location]} not picked"
+
+
+def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedClaim]) -> Iterator[str]:
+    state: SkuState = view.get("internal.stock.sku", join_key(sku)) or SkuState(sku=sku)
+    demand: Counter[tuple[str, tuple[str, ...], str]] = Counter()
+    own: Counter[str] = Counter()
+    waiting = set()
+    for claim, held, recall in ((s.claim, s.held, s.said_recall) for s in claims):
+        missing = claim.unrouted + sum(max(0, units - held.get(place, 0)) for place, units in claim.want.items())
+        group = (claim.channel, ()) if claim.candidates is None else ("", tuple(sorted(set(claim.candidates))))
+        demand[(*group, "missing")] += missing
+        demand[(*group, "recalled")] += sum(recall.values())
+        own[claim.channel] += claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values())
+        waiting |= {claim.order_id} if missing else set()
+    for ended in closed:
+        own[ended.channel] += sum(ended.shipped.values())
+    summed = Counter({(g.channel, g.candidates, "missing"): g.missing for g in state.demand})
+    summed.update({(g.channel, g.candidates, "recalled"): g.recalled for g in state.demand})
+    if +summed != +demand:
+        yield f"demand {dict(+summed)}, by the claims {dict(+demand)}"
+    if +Counter(state.own) != +own:
+        yield f"own {state.own}, by the claims {dict(+own)}"
+    if state.waiters != len(waiting) or (state.waiting and set(state.waiting) != waiting):
+        yield f"{state.waiters} waiters {state.waiting}, by the claims {sorted(waiting)}"
+    if state.recalled != sum(bool(s.said_recall) for s in claims):
+        yield f"{state.recalled} recalled"
+
+
+def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) -> Iterator[str]:
+    for name, channel in places.channels.items():
+        record: Availability | None = view.get("unified.availability", join_key(name, sku))
+        if record is None:
+            if stocks:
+                yield f"{name} has never been told"
+            continue
+        read = [location for location in channel.locations if _read(view, places, location)]
+        if (record.status == "known") != bool(read) or (record.available is None) != (not read):
+            yield f"{name}: {record.status} {record.available}, {read} are known"
+        if record.available is not None and not 0 <= record.available <= sum(max(0, _free(places, stocks, location)) for location in read):
+            yield f"{name}: sells {record.available}, more than there is"

@@ -1,0 +1,157 @@
+"""The stock processor on a dict: state, wakes and refreshes as the engine would handle them, and short words for its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hub.errors import Refuse
+from schemas.catalogue import join_key, key_of
+from schemas.records import Answer, Availability, Claim, SkuState, Stock, StockChange, StockEvent
+from streams.places import Channel, Location, Places
+from streams.step import ALL_AGGREGATES, Event, Fate, Input, Refresh, Tick
+from streams.stock.apply import StockProcessor
+
+HOUR = 3_600_000
+T0 = 1_700_000_000_000
+"""Log time 0 of the tests."""
+
+
+def places(locations: Mapping[str, Location], **channels: tuple[str, ...]) -> Places:
+    """Channels by their locations, without buffers."""
+    return Places(locations=dict(locations), channels={name: Channel(locations=at) for name, at in channels.items()})
+
+
+class State(dict[tuple[str, str], Any]):
+    """A View."""
+
+    def __init__(self, processor: StockProcessor) -> None:
+        super().__init__()
+        self.processor = processor
+        self.members: dict[tuple[str, str], set[str]] = {}
+
+    def get(self, topic: str, key: str) -> Any:  # type: ignore[override]
+        return super().get((topic, key))
+
+    def keys(self, topic: str, aggregate: str) -> list[str]:  # type: ignore[override]
+        return sorted(self.members.get((topic, aggregate), ()))
+
+    def find(self, table: str, index: str) -> Any:
+        raise AssertionError("stock has no tables")
+
+    def decode(self, topic: str, data: bytes) -> Any:
+        raise AssertionError("stock keeps no originals")
+
+    def put(self, topic: str, key: str, record: Any) -> None:
+        members = self.members.setdefault((topic, self.processor.aggregate(topic, key)), set())
+        if record is None:
+            self.pop((topic, key), None)
+            members.discard(key)
+        else:
+            self[(topic, key)] = record
+            members.add(key)
+
+    def aggregates(self) -> list[str]:
+        return sorted({aggregate for (_, aggregate), keys in self.members.items() if keys and aggregate})
+
+
+class Board:
+    """Feed inputs, read what has become of them."""
+
+    def __init__(self, at: Places, **settings: Any) -> None:
+        self.processor = StockProcessor(at, **settings)
+        self.state = State(self.processor)
+        self.wakes: dict[tuple[str, str], int] = {}
+        self.now = T0
+        self.ledger: list[StockChange] = []
+        self.said: list[Answer] = []
+        self.fates: list[Fate] = []
+
+    def apply(self, event: Input) -> list[Any]:
+        """One step; what it wrote, outputs last. A refused input leaves no trace."""
+        step = self.processor.apply(self.state, event)
+        assert not set(step.wakes) - set(step.puts)
+        for (topic, key), record in step.puts.items():
+            assert topic in self.processor.states
+            assert record is None or key_of(topic, record) == key
+            self.state.put(topic, key, record)
+            self.wakes.pop((topic, key), None)
+        self.wakes.update(step.wakes)
+        for out in step.outputs:
+            (self.ledger if isinstance(out.record, StockChange) else self.said).append(out.record)
+        if isinstance(event, Event):
+            self.fates.append(step.fate)
+        if step.again == ALL_AGGREGATES:
+            for aggregate in self.state.aggregates():
+                self.apply(Refresh(aggregate, event.at))
+        return [*step.puts.values(), *(out.record for out in step.outputs)]
+
+    def feed(self, record: StockEvent | Claim) -> Fate:
+        """One record at the present log time."""
+        topic = "event.stock" if isinstance(record, StockEvent) else "command.stock"
+        self.apply(Event(topic, key_of(topic, record), record, self.now))
+        return self.fates[-1]
+
+    def refused(self, record: StockEvent | Claim) -> str:
+        """Why it is refused."""
+        try:
+            self.feed(record)
+        except Refuse as refused:
+            return refused.reason
+        return ""
+
+    def tick(self, at: int) -> None:
+        """Turn the clock; due wakes fire in time order."""
+        while due := sorted((wake, address) for address, wake in self.wakes.items() if wake <= at):
+            wake, (topic, key) = due[0]
+            del self.wakes[(topic, key)]
+            self.now = max(self.now, wake)
+            self.apply(Tick(topic, key, self.now))
+        self.now = at
+
+    # reading ---------------------------------------------------------------------------------------------------
+
+    def stock(self, location: str, sku: str = "A") -> Stock:
+        record = self.state.get("unified.stock", join_key(sku, location))
+        assert isinstance(record, Stock)
+        return record
+
+    def sells(self, channel: str, sku: str = "A") -> Availability:
+        record = self.state.get("unified.availability", join_key(channel, sku))
+        assert isinstance(record, Availability)
+        return record
+
+    def sums(self, sku: str = "A") -> SkuState:
+        record = self.state.get("internal.stock.sku", join_key(sku))
+        assert isinstance(record, SkuState)
+        return record
+
+    def answer(self, order_id: str) -> Answer:
+        """The last one."""
+        return next(answer for answer in reversed(self.said) if answer.order_id == order_id)
+
+
+def event(kind: Any, quantity: int, location: str = "shop", *, id: str, sku: str = "A", source: str = "till", at: int = 0, **more: Any) -> StockEvent:
+    """Times are minutes after T0."""
+    for name in ("as_of", "recorded_at", "begun_at"):
+        if more.get(name) is not None:
+            more[name] = minute(more[name])
+    return StockEvent(event_id=id, source=source, sku=sku, location=location, kind=kind, quantity=quantity, occurred_at=minute(at), **more)
+
+
+def count(quantity: int, as_of: int, location: str = "shop", *, id: str = "", **more: Any) -> StockEvent:
+    """A book count unless told."""
+    return event("count", quantity, location, id=id or f"c{as_of}", at=as_of, as_of=as_of, **more)
+
+
+def claim(order: str, rev: int, phase: Any = "quote", *, sku: str = "A", age: str = "", at: int = 0, channel: str = "web", **more: Any) -> Claim:
+    for name in ("recorded_at", "occurred_at"):
+        if more.get(name) is not None:
+            more[name] = minute(more[name])
+    more.setdefault("unrouted", 0)
+    return Claim(claim_id=join_key(order, sku), order_id=order, sku=sku, rev=rev, age=age or order, phase=phase, channel=channel, at=minute(at), **more)
+
+
+def minute(n: int) -> int:
+    """Minutes after T0 in ms."""
+    return T0 + n * 60_000
