@@ -16,7 +16,7 @@ from schemas.wire import INT_MAX, INT_MIN, LONG_MAX, LONG_MIN, TIME_MAX, TIME_MI
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND: Final = timedelta(milliseconds=1)
-MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII)
 MONEY: Final = re.compile(rf"-?(?:0|[1-9]\d{{0,{PRECISION - SCALE - 1}}})(?:\.\d{{1,{SCALE}}})?", re.ASCII)
 
 
@@ -235,7 +235,7 @@ class RecordShape:
 
     def to_json(self, record: Any) -> dict[str, Any]:
         if type(record) is not self.struct:
-            raise Wrong(f"must be a {self.name}")
+            raise Wrong(f"must be of type {self.name}")
         out = {}
         for field, shape_ in self.fields:
             try:

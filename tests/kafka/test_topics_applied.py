@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -35,11 +34,11 @@ def create(bootstrap: str, topic: str, partitions: int, config: dict[str, str] |
 
 
 @pytest.fixture
-def only(monkeypatch: pytest.MonkeyPatch) -> Iterator[ours.Wanted]:
+def only(monkeypatch: pytest.MonkeyPatch) -> ours.Wanted:
     """A catalogue of one topic nobody else uses."""
     wanted = ours.Wanted(fresh("unified.thing"), 3, ours.config_of(catalogue.spec("unified.stock")))
     monkeypatch.setattr(ours, "wanted_topics", lambda domains, partitions: [wanted])
-    yield wanted
+    return wanted
 
 
 def test_the_catalogue_is_applied_and_applying_again_changes_nothing(kafka: str) -> None:
@@ -85,10 +84,10 @@ def test_a_setting_that_somebody_changed_is_reported_and_left_alone(kafka: str, 
     assert config(kafka, only.name)["segment.bytes"] == "1048576"
 
 
-def test_a_broker_that_is_not_there_is_a_reason_to_try_again() -> None:
+def test_a_broker_that_is_not_there_is_a_reason_to_try_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """No broker: Retry with the address, not a crash of the client's."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Retry, match=r"Kafka at 127\.0\.0\.1:1"):
-        patch.setattr(ours, "TIMEOUT", 0.5)
+    monkeypatch.setattr(ours, "TIMEOUT", 0.5)
+    with pytest.raises(Retry, match=r"Kafka at 127\.0\.0\.1:1"):
         ours.list_topics("127.0.0.1:1")
 
 
