@@ -24,9 +24,9 @@ class Here(Protocol):
 
 
 def read(settings: Here, natives: Mapping[str, Mapping[str, str]]) -> Talk[Mapping[str, Reading]]:
-    """Units in stock now. A variation Square has no count for is absent."""
+    """Units in stock now. A variation that was never counted at the location reads 0: the first put counts it."""
     skus = {native["id"]: sku for sku, native in natives.items() if native.get("id")}
-    found: dict[str, Reading] = {}
+    found = {sku: Reading(0) for sku in skus.values()}
     cursor, seen = "", set[str]()
     while skus and cursor not in seen:
         seen.add(cursor)
