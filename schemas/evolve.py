@@ -23,6 +23,8 @@ from schemas.codec import DecodeError, decode
 
 Reader = Callable[[bytes, int], msgspec.Struct]
 
+DEEPEST: Final = 100
+"""Levels of a writer's schema; ours have about ten."""
 RESOLVING: Final = (fastavro.read.SchemaResolutionError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
 
@@ -33,15 +35,14 @@ class Incompatible(ValueError):
 def reader(record_name: str, writer: str) -> Reader:
     """A function (data, start) -> record for values written with the schema `writer` (JSON)."""
     struct: type[msgspec.Struct] = getattr(schemas.records, record_name)
+    ours = avro_schema(record_name)
     try:
         theirs = json.loads(writer)
-    except (ValueError, RecursionError):
-        raise Incompatible(f"{record_name}: the writer's schema is not JSON") from None
-    ours = avro_schema(record_name)
-    if _essence(theirs) == _essence(ours):
-        return lambda data, start: decode(struct, data, start)
-    try:
+        if not isinstance(theirs, dict) or theirs["type"] != "record":
+            raise Incompatible(f"{record_name}: the writer's schema is no record")
         names = _Names(theirs)
+        if _essence(theirs) == _essence(ours):
+            return lambda data, start: decode(struct, data, start)
         _least(theirs, names, frozenset())
         if _clash(theirs, ours, names, _Names(ours)):
             raise Incompatible(f"{record_name}: the writer means another unit or scale by the same field")
@@ -121,15 +122,17 @@ class _Names:
         self._known: dict[str, Mapping[str, Any]] = {}
         self._collect(schema)
 
-    def _collect(self, schema: Any) -> None:
+    def _collect(self, schema: Any, depth: int = 0) -> None:
+        if depth > DEEPEST:
+            raise Incompatible("the writer's schema is nested too deep")
         if isinstance(schema, list):
             for part in schema:
-                self._collect(part)
+                self._collect(part, depth + 1)
         elif isinstance(schema, dict):
             if isinstance(schema.get("name"), str) and isinstance(schema.get("type"), str):
                 self._known.setdefault(schema["name"].rpartition(".")[2], schema)
             for key in ("type", "items", "values", "fields"):
-                self._collect(schema.get(key))
+                self._collect(schema.get(key), depth + 1)
 
     def of(self, schema: Any) -> Any:
         """The schema with a name looked up and a primitive as an object."""

@@ -30,6 +30,7 @@ HEAD: Final = 5
 TIMEOUT: Final = 5.0
 FORGET: Final = 30.0
 """Seconds for which an id that the registry does not know is not asked for again."""
+MOST_MISSING: Final = 10_000
 NO_SCHEMA: Final = 40403
 NO_SUBJECT: Final = 40401
 
@@ -157,13 +158,17 @@ class RegistrySerde(_Framing):
         except SchemaRegistryError as error:
             if error.http_status_code != 404 or error.error_code != NO_SCHEMA:  # a 404 of anything but the registry says nothing
                 raise self._retry(error) from None
+            if len(self._missing) >= MOST_MISSING:
+                self._missing.clear()
             self._missing[id_] = time.monotonic()
             raise Refuse(f"{topic}: the registry has no schema with the id {id_}", "undecodable") from None
         except (httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
             raise self._retry(error) from None
-        if found.schema_type != "AVRO" or found.references or not found.schema_str:
+        if not isinstance(found.schema_str, str):
+            raise self._retry(ValueError())
+        if found.schema_type != "AVRO" or found.references:
             raise Refuse(f"{topic}: the schema with the id {id_} is not self-contained Avro", "schema")
-        return str(found.schema_str)
+        return found.schema_str
 
     def register_all(self, topics: Iterable[str] | None = None) -> list[Registered]:
         """Register what the topics (by default all of the catalogue) carry and set how it may change. Idempotent."""
@@ -187,12 +192,13 @@ class RegistrySerde(_Framing):
 
     def _retry(self, error: Exception) -> Retry:
         """Anything but a clear answer of the registry is its absence. No text of the other side: it may show credentials."""
+        self._client.clear_caches()  # type: ignore[no-untyped-call] # the client keeps whatever was answered, nonsense too
         said = f"answered {error.http_status_code}" if isinstance(error, SchemaRegistryError) else f"cannot be used ({type(error).__name__})"
         return Retry(f"the schema registry at {self._shown} {said}")
 
 
 def _number(id_: int | None) -> int:
-    if id_ is None:
+    if type(id_) is not int:
         raise ValueError("an answer without an id")
     return id_
 
