@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -46,15 +47,16 @@ def wait_ready(runtime: Runtime) -> None:
     """Until every topic exists and every schema is registered; a hub may start its parts before its broker."""
     while not runtime.stop.is_set():
         lacking = missing(runtime.config)
+        runtime.health.beat("start", not lacking, lacking)
         if not lacking:
             return
-        runtime.health.beat("start", False, lacking)
         runtime.stop.wait(0.2)
-    return
 
 
 def missing(config: HubConfig) -> str:
     """What is not there yet, in a few words; empty when all is."""
+    if not _listens(config.bootstrap):
+        return "waits for the broker"
     try:
         there = set(kafka.admin(config.bootstrap).list_topics(timeout=2).topics)
         wanted = {spec.topic for spec in topics_of(config.domains)}
@@ -65,6 +67,18 @@ def missing(config: HubConfig) -> str:
         return f"waits for broker and registry ({type(error).__name__})"
     lacking = {f"{spec.topic}-value" for spec in topics_of(config.domains) if spec.record} - subjects
     return f"waits for {len(lacking)} schemas" if lacking else ""
+
+
+def _listens(bootstrap: str) -> bool:
+    """Whether anybody answers at one of the addresses. Asked first, because a Kafka client fills the log while nobody does."""
+    for address in bootstrap.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
 
 
 def apply_topics(config_path: Path) -> list[tuple[str, str]]:
