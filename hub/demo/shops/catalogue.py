@@ -131,4 +131,3 @@ def _woocommerce(goods: tuple[Product, ...], ids: Ids) -> Natives:
         own = str(ids.digits(5))
         items[p.sku] = {"product": groups[p.group], "variation": own} if p.group in groups else {"product": own, "variation": "0"}
     return Natives(items, groups, {})
-

@@ -156,8 +156,9 @@ def _refunds(shop: Shopify, order: Order) -> list[dict[str, Any]]:
         for line in order.lines
     ]  # fmt: skip
     when = local(order.cancelled_at)
-    return [{"id": number, "admin_graphql_api_id": f"gid://shopify/Refund/{number}", "order_id": int(order.id), "created_at": when, "processed_at": when,
-             "note": None, "restock": True, "user_id": None, "refund_line_items": lines, "transactions": [], "order_adjustments": [], "duties": []}]  # fmt: skip
+    return [{"id": number, "admin_graphql_api_id": f"gid://shopify/Refund/{number}", "order_id": int(order.id), "created_at": when,
+             "processed_at": when, "note": None, "restock": True, "user_id": None, "refund_line_items": lines, "transactions": [],
+             "order_adjustments": [], "duties": []}]  # fmt: skip
 
 
 def _fulfillments(shop: Shopify, order: Order) -> list[dict[str, Any]]:

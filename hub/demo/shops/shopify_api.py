@@ -115,5 +115,5 @@ class Api:
             "inventorySetQuantities": lambda info, input: self._set_quantities(shop, info, input),
         }
 
-    def _set_quantities(self, shop: Shopify, info: GraphQLResolveInfo, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _set_quantities(self, shop: Shopify, info: GraphQLResolveInfo[Any], given: Mapping[str, Any]) -> dict[str, Any]:
         return set_quantities(shop, self._nodes, self._idempotent, info, given)

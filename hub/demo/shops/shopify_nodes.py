@@ -124,7 +124,8 @@ class Nodes:
             "__typename": "InventoryLevel", "id": gid("InventoryLevel", number), "isActive": True, "item": lambda info: self.item(sku),
             "location": lambda info: self.location(), "createdAt": seconds_z(shop.opened_at), "updatedAt": when,
             "quantities": lambda info, names: [
-                {"__typename": "InventoryQuantity", "id": gid("InventoryQuantity", f"{item}?name={name}"), "name": name, "quantity": values[name], "updatedAt": when}
+                {"__typename": "InventoryQuantity", "id": gid("InventoryQuantity", f"{item}?name={name}"), "name": name,
+                 "quantity": values[name], "updatedAt": when}
                 for name in names if name in values
             ],
         }  # fmt: skip
@@ -160,7 +161,13 @@ class Nodes:
         for number, sku in self._variants.items():
             product_id = int(self._shop.natives.items[sku]["product"])
             search = {"id": int(number), "sku": sku, "product_id": product_id, "updated_at": opened}
-            rows.append(Row(self.variant(sku), (_sort(key, {"ID": int(number), "SKU": sku, "INVENTORY_QUANTITY": self._shop.available[sku]}, opened), int(number)), search))
+            rows.append(
+                Row(
+                    self.variant(sku),
+                    (_sort(key, {"ID": int(number), "SKU": sku, "INVENTORY_QUANTITY": self._shop.available[sku]}, opened), int(number)),
+                    search,
+                )
+            )
         return rows
 
     def order_rows(self, key: str | None) -> Sequence[Row]:

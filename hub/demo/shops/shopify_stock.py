@@ -28,15 +28,19 @@ _URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://\S+$")
 Stored = dict[str, tuple[str, "dict[str, Any] | None"]]
 
 
-def set_quantities(shop: Shopify, nodes: Nodes, stored: Stored, info: GraphQLResolveInfo, given: Mapping[str, Any]) -> dict[str, Any]:
+def set_quantities(shop: Shopify, nodes: Nodes, stored: Stored, info: GraphQLResolveInfo[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The payload. The same key with the same input gives the first answer again; all quantities are set or none."""
     key = _key(info)
     quantities = given["quantities"]
     for quantity in quantities:
         if "changeFromQuantity" not in quantity:
-            raise GraphQLError("InventoryQuantityInput must include the following argument: changeFromQuantity.", extensions={"code": "INVALID_FIELD_ARGUMENTS"})
+            raise GraphQLError(
+                "InventoryQuantityInput must include the following argument: changeFromQuantity.", extensions={"code": "INVALID_FIELD_ARGUMENTS"}
+            )
     if len(quantities) > LARGEST_INPUT:
-        raise GraphQLError(f"The input array size of {len(quantities)} is greater than the maximum allowed of {LARGEST_INPUT}.", extensions={"code": "MAX_INPUT_SIZE_EXCEEDED"})
+        raise GraphQLError(
+            f"The input array size of {len(quantities)} is greater than the maximum allowed of {LARGEST_INPUT}.", extensions={"code": "MAX_INPUT_SIZE_EXCEEDED"}
+        )
     asked = json.dumps(given, sort_keys=True)
     if key in stored:
         return _again(*stored[key], asked)
@@ -46,7 +50,7 @@ def set_quantities(shop: Shopify, nodes: Nodes, stored: Stored, info: GraphQLRes
     return payload
 
 
-def _key(info: GraphQLResolveInfo) -> str:
+def _key(info: GraphQLResolveInfo[Any]) -> str:
     directive = info.schema.get_directive("idempotent")
     assert directive is not None
     values = get_directive_values(directive, info.field_nodes[0], info.variable_values)
@@ -87,7 +91,13 @@ def _errors(shop: Shopify, nodes: Nodes, given: Mapping[str, Any]) -> list[dict[
     for i, one in enumerate(given["quantities"]):
         pair = (one["inventoryItemId"], one["locationId"])
         if pair in seen:
-            errors.append(_error("NO_DUPLICATE_INVENTORY_ITEM_ID_GROUP_ID_PAIR", ["input", "quantities", str(i)], "The combination of inventoryItemId and locationId must be unique."))
+            errors.append(
+                _error(
+                    "NO_DUPLICATE_INVENTORY_ITEM_ID_GROUP_ID_PAIR",
+                    ["input", "quantities", str(i)],
+                    "The combination of inventoryItemId and locationId must be unique.",
+                )
+            )
         seen.add(pair)
         errors += _quantity_errors(shop, nodes, i, one, given["name"])
     return errors
@@ -139,7 +149,9 @@ def _change(nodes: Nodes, sku: str, name: str, delta: int, after: int) -> dict[s
     return {"name": name, "delta": delta, "quantityAfterChange": after, "ledgerDocumentUri": None, "item": nodes.item(sku), "location": nodes.location()}
 
 
-def _wanted(change: Mapping[str, Any], inventoryItemIds: list[str] | None = None, locationIds: list[str] | None = None, quantityNames: list[str] | None = None) -> bool:
+def _wanted(
+    change: Mapping[str, Any], inventoryItemIds: list[str] | None = None, locationIds: list[str] | None = None, quantityNames: list[str] | None = None
+) -> bool:
     return (
         (inventoryItemIds is None or change["item"]["id"] in inventoryItemIds)
         and (locationIds is None or change["location"]["id"] in locationIds)

@@ -96,12 +96,22 @@ class Api:
         query = body.get("query") or {}
         field, descending = _sorting(query)
         kept = [order for order in self._shop.book.orders.values() if order.place in places and _in_range(order, query, field)]
-        kept.sort(key=lambda order: (_when(order, field), order.id), reverse=descending)
-        page, cursor = _page(kept, body.get("cursor"), _limit(body.get("limit"), 500, 1000))
+        page, cursor = self._order_page(kept, body, field, descending)
         if body.get("return_entries"):
             found = [{"order_id": o.id, "version": o.version, "location_id": self._shop.natives.places[o.place]} for o in page]
             return {"order_entries": found} | cursor
         return {"orders": [self._shop.order_object(order) for order in page]} | cursor
+
+    def _order_page(self, kept: list[Order], body: Mapping[str, Any], field: str, descending: bool) -> tuple[Sequence[Order], Answer]:
+        """The cursor holds the last order and the moment of the first request, after which nothing belongs to the search."""
+        until, last = _order_cursor(body["cursor"]) if body.get("cursor") else (self._shop.clock(), None)
+        sign = -1 if descending else 1
+        keyed = [((_when(order, field), order.id), order) for order in kept]
+        keyed = [(key, order) for key, order in keyed if key[0] <= until and (last is None or (key > last if sign > 0 else key < last))]
+        keyed.sort(key=lambda pair: pair[0], reverse=descending)
+        size = _limit(body.get("limit"), 500, 1000)
+        more = {"cursor": _encode([until, *keyed[size - 1][0]])} if len(keyed) > size else {}
+        return [order for _, order in keyed[:size]], more
 
     def _catalog(self, request: Request, body: Mapping[str, Any]) -> Answer:
         types = [t.strip().upper() for t in (request.query_params.get("types") or "ITEM,ITEM_VARIATION").split(",")]
@@ -292,9 +302,29 @@ def _limit(given: Any, default: int, most: int) -> int:
 
 def _page(rows: Sequence[Any], cursor: Any, size: int) -> tuple[Sequence[Any], Answer]:
     """One page, and the cursor of the next as it stands in the answer (absent on the last page)."""
-    try:
-        start = int(base64.urlsafe_b64decode(str(cursor)).decode()) if cursor else 0
-    except ValueError:
-        raise Refusal(400, "INVALID_CURSOR", "The cursor is not valid.", "cursor") from None
+    start = _decode(cursor)[0] if cursor else 0
+    if not isinstance(start, int):
+        raise Refusal(400, "INVALID_CURSOR", "The cursor is not valid.", "cursor")
     end = start + size
-    return rows[start:end], {"cursor": base64.urlsafe_b64encode(str(end).encode()).decode()} if end < len(rows) else {}
+    return rows[start:end], {"cursor": _encode([end])} if end < len(rows) else {}
+
+
+def _order_cursor(cursor: Any) -> tuple[int, tuple[int, str]]:
+    match _decode(cursor):
+        case [int(until), int(when), str(order_id)]:
+            return until, (when, order_id)
+    raise Refusal(400, "INVALID_CURSOR", "The cursor is not valid.", "cursor")
+
+
+def _encode(position: list[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def _decode(cursor: Any) -> list[Any]:
+    try:
+        position = json.loads(base64.urlsafe_b64decode(str(cursor)))
+    except ValueError:
+        position = None
+    if not isinstance(position, list) or not position:
+        raise Refusal(400, "INVALID_CURSOR", "The cursor is not valid.", "cursor")
+    return position

@@ -17,11 +17,9 @@ class Count:
         return self._base + sum(delta for _, delta in self._later)
 
     def adjust(self, delta: int, at: int) -> None:
-        """A sale, receipt or return that happened at this moment."""
-        if at > self._base_at:
+        """A sale, receipt or return that happened at this moment; one from before the newest count is contained in it."""
+        if at >= self._base_at:
             self._later.append((at, delta))
-        elif self.revision == 0:
-            self._base += delta
         self.changed_at, self.revision = at, self.revision + 1
 
     def count(self, quantity: int, occurred_at: int, now: int) -> None:

@@ -1,0 +1,175 @@
+"""The shops as HTTP servers, each on its own port, and the clockwork that makes people buy.
+
+POST /_world/start   open the shops (their APIs answer before)
+POST /_world/stop    nobody buys any more; webhooks still on their way are delivered
+GET  /_world/state   {"selling", "started_at", "pending", "now"}
+GET  /_world/books   this shop's own books
+GET  /_world/diary   what was worth noting, with times
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+import structlog
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hub.demo.shops.book import Clock
+from hub.demo.shops.delivery import Sender, Webhook
+from hub.demo.shops.shop import Shop
+from hub.demo.shops.shopify import Shopify
+from hub.demo.shops.spec import ShopsSpec
+from hub.demo.shops.square import Square
+from hub.demo.shops.woocommerce import WooCommerce
+from hub.demo.shops.world import World
+
+log = structlog.get_logger()
+
+IDLE_S = 0.05
+
+
+def wall() -> int:
+    """Milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+def make_shops(spec: ShopsSpec, clock: Clock, outbox: list[Webhook] | None = None) -> dict[str, Shop]:
+    """The three shops without servers; webhooks go to the outbox."""
+    box: list[Webhook] = [] if outbox is None else outbox
+
+    def keep(webhook: Webhook) -> int:
+        box.append(webhook)
+        return 0
+
+    return {kind.name: kind(spec, clock, keep) for kind in (Shopify, Square, WooCommerce)}
+
+
+class Town:
+    """World, shops, sender and servers of one run."""
+
+    def __init__(self, spec: ShopsSpec) -> None:
+        self.spec = spec
+        self._late: Sender | None = None
+        self.shops: dict[str, Shop] = {kind.name: kind(spec, wall, self._send) for kind in (Shopify, Square, WooCommerce)}
+        self.world = World(spec, self.shops, wall)
+        self._sockets = {name: _bind(spec.host, spec.ports.get(name, 0)) for name in self.shops}
+        self._changed = asyncio.Event()
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Where each shop answers."""
+        return {name: f"http://{self.spec.host}:{bound.getsockname()[1]}" for name, bound in self._sockets.items()}
+
+    async def live(self, stop: threading.Event) -> None:
+        """Serve until asked to stop."""
+        self._late = Sender(self.spec.faults, self.spec.seed, {name: shop.book.counters for name, shop in self.shops.items()})
+        servers = {name: _Server(self._app(shop)) for name, shop in self.shops.items()}
+        tasks = [asyncio.create_task(server.serve(sockets=[self._sockets[name]])) for name, server in servers.items()]
+        tasks.append(asyncio.create_task(self._sell()))
+        if self.spec.report is not None:
+            _report(self)
+        log.info("shops.ready", **self.urls)
+        await self._until(stop, tasks)
+        for server in servers.values():
+            server.should_exit = server.force_exit = True
+        tasks[-1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._late.close()
+
+    async def _until(self, stop: threading.Event, tasks: list[asyncio.Task[None]]) -> None:
+        while not stop.is_set():
+            for task in tasks:
+                if task.done():
+                    task.result()
+                    return
+            await asyncio.sleep(IDLE_S)
+
+    async def _sell(self) -> None:
+        while True:
+            due = self.world.run_due()
+            wait = None if due is None else max(0.0, (due - wall()) / 1000)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), wait)
+            self._changed.clear()
+
+    def _send(self, webhook: Webhook) -> int:
+        return self._late.send(webhook) if self._late is not None else 0
+
+    def _app(self, shop: Shop) -> Starlette:
+        control = [
+            Route("/_world/start", self._start, methods=["POST"]),
+            Route("/_world/stop", self._stop, methods=["POST"]),
+            Route("/_world/state", self._state, methods=["GET"]),
+            Route("/_world/diary", self._diary, methods=["GET"]),
+            Route("/_world/books", partial(self._books, shop), methods=["GET"]),
+        ]
+        return Starlette(routes=[*control, *shop.routes()])
+
+    async def _start(self, request: Request) -> Response:
+        first = self.world.started_at is None
+        self.world.start()
+        if first:
+            woocommerce = self.shops["woocommerce"]
+            assert isinstance(woocommerce, WooCommerce)
+            woocommerce.ping()
+        self._changed.set()
+        return await self._state(request)
+
+    async def _stop(self, request: Request) -> Response:
+        self.world.stop()
+        return await self._state(request)
+
+    async def _state(self, request: Request) -> Response:
+        pending = self._late.pending if self._late is not None else 0
+        return JSONResponse({"selling": self.world.selling, "started_at": self.world.started_at, "pending": pending, "now": wall()})
+
+    async def _diary(self, request: Request) -> Response:
+        return JSONResponse({"diary": self.world.diary})
+
+    async def _books(self, shop: Shop, request: Request) -> Response:
+        return JSONResponse(shop.book.as_json() | {"opening": shop.opening})
+
+
+class _Server(uvicorn.Server):
+    """Without signal handlers: the process that runs the shops has its own."""
+
+    def __init__(self, app: Starlette) -> None:
+        super().__init__(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((host, port))
+    bound.listen(256)
+    return bound
+
+
+def native_places(shops: Mapping[str, Shop]) -> dict[str, dict[str, str]]:
+    """What a hub's configuration has to know: each shop's own ids of the places."""
+    return {name: dict(shop.natives.places) for name, shop in shops.items()}
+
+
+def _report(town: Town) -> None:
+    """Written whole, so that a reader never sees half of it."""
+    path = town.spec.report
+    assert path is not None
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps({"urls": town.urls, "places": native_places(town.shops)}, indent=1), encoding="utf-8")
+    os.replace(part, path)
