@@ -58,6 +58,7 @@ class Feed:
         self._loaded = False
         self._assigned = False
         self._left: deque[Message] = deque()
+        self._behind: deque[Message] = deque()
         self._start()
 
     def _start(self) -> None:
@@ -94,8 +95,10 @@ class Feed:
     def poll(self, timeout: float) -> None:
         """Take what is there; wait `timeout` seconds at most for the first record. Retry: registry or Kafka is away; what
         was taken is kept and offered again."""
-        for message in self._consume(self._tail, 0.0):
-            self._take(message)
+        self._behind.extend(self._consume(self._tail, 0.0))
+        while self._behind:
+            self._take(self._behind[0])
+            self._behind.popleft()
         self._left.extend(self._consume(self._group, timeout if not self._left else 0.0))
         while self._left:
             self._availability(self._left[0])
@@ -127,7 +130,11 @@ class Feed:
         topic, value = message.topic(), message.value()
         if message.error() is not None or value is None or topic is None:
             return
-        record = self._serde.unframe(topic, value)
+        try:
+            record = self._serde.unframe(topic, value)
+        except Refuse as error:
+            self._ledger.dead(_origin(message, message.key(), value), error.reason, str(error))
+            return
         if topic == ITEM:
             self._lane.item(record)
         else:
@@ -173,8 +180,9 @@ class Feed:
         self._tail.close()
 
 
-def _origin(message: Message, key: bytes, value: object) -> Origin:
+def _origin(message: Message, key: object, value: object) -> Origin:
     headers = message.headers() or []
     pairs = headers.items() if isinstance(headers, dict) else headers
     kept = [(name, head if isinstance(head, bytes) else (head or "").encode()) for name, head in pairs]
-    return Origin(AVAILABILITY, message.partition() or 0, message.offset() or 0, key, value if isinstance(value, bytes) else None, kept, message.timestamp()[1])
+    place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
+    return Origin(*place, key if isinstance(key, bytes) else None, value if isinstance(value, bytes) else None, kept, message.timestamp()[1])

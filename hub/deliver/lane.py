@@ -36,6 +36,9 @@ RECONCILE = 60.0
 SETTLE_MS = 60_000
 FIRST_SETTLE_MS = 10_000
 """After the first contact nothing was ever told, so nothing can be echoed: only what is on its way must arrive."""
+ROUND_MS = 1_000
+REPEAT_MS = 3_600_000
+"""Channels remember a key for a day and take a time of at most a day ago."""
 CONFLICTS = 5
 PROBE = 3
 """After so many failures in a row the channel is tried with one SKU before it gets a batch."""
@@ -295,16 +298,18 @@ class Lane:
 
     def _passed(self, odd: Odd) -> bool:
         """Whether everything the channel had sold at that reading has been polled and has gone through the streams: the
-        poll passed it, was written after it, and since then the streams wrote something. At the first contact the
-        streams have just written this very value."""
-        if self._wall_ms() - odd.at < (FIRST_SETTLE_MS if odd.first else SETTLE_MS):
+        poll passed it, was written after it, and since then the streams wrote something. At the first contact, where the
+        streams have just written this very value, a round of the poll that began after the reading is enough: its own
+        overlap would hold a new shop's stock back for minutes."""
+        age = self._wall_ms() - odd.at
+        if odd.first:
+            return age >= FIRST_SETTLE_MS and (not self._polls_orders or self._passed_seen > odd.at + ROUND_MS)
+        if age < SETTLE_MS or (self._polls_orders and not (self._passed_at > odd.at and self._passed_seen > odd.at)):
             return False
-        if self._polls_orders and not (self._passed_at > odd.at and self._passed_seen > odd.at):
-            return False
-        return odd.first or self._alive_at > max(odd.at, self._passed_seen)
+        return self._alive_at > max(odd.at, self._passed_seen)
 
     def _put(self, plans: Sequence[Plan]) -> None:
-        intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading) for p in plans]
+        intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading, at=p.level.at) for p in plans]
         self._ledger.write(intents)
         for plan, intent in zip(plans, intents, strict=True):
             plan.sku.told = intent  # unknown until the answer says otherwise, also when it never comes
@@ -325,8 +330,8 @@ class Lane:
         if answer is None or result == "conflict":
             metrics.sink_writes.labels(self.channel, SINK, result).inc()
             sku.conflicts += 1
-            if answer is not None:
-                sku.told = plan.before  # it was not carried out; the next reading starts from what was known before
+            if answer is not None and self._sink.exactly_once == "compare-and-set":
+                sku.told = plan.before  # certainly not carried out: the next reading starts from what was known before
             # it sold in between, usually: read again at once, but not for ever
             self._dirty[name] = 0.0 if sku.conflicts <= CONFLICTS else self._monotonic() + Backoff().next() * sku.conflicts
             return None
@@ -387,6 +392,7 @@ class Lane:
         read: Reading | None = None,
         reason: str | None = None,
         wrote: bool = False,
+        at: int | None = None,
     ) -> Delivered:
         told = sku.told
         return Delivered(
@@ -402,7 +408,7 @@ class Lane:
             pending=pending,
             read=None if read is None else read.quantity,
             cause_at=sku.now.cause_at if sku.live else None,
-            at=self._wall_ms(),
+            at=self._wall_ms() if at is None else at,
         )
 
     def _keep(self, records: Sequence[Delivered]) -> None:

@@ -30,7 +30,8 @@ REMEMBERED = 100_000
 SLOWLY = 60.0
 """Between tries of a poll that a person has to mend."""
 CLOSING = 5.0
-"""The second round comes this soon after the first complete read, for what happened while that read took its time."""
+"""The second round comes this soon, and each further one after twice the time until `every` is reached: for what happened
+while the hub was away or the first read took its time."""
 STUB = 64 * 1024
 log = structlog.get_logger()
 
@@ -218,7 +219,6 @@ class Poller:
         )
 
     def _done(self, progress: Progress, page: Page, position: Position, raws: Sequence[Raw]) -> None:
-        first = position.complete and not progress.complete
         progress.stored, progress.trouble = position, False
         progress.backoff.reset()
         for raw in raws:
@@ -233,7 +233,7 @@ class Poller:
             progress.due = self._monotonic()
         else:
             progress.began, progress.rounds = 0, progress.rounds + 1
-            progress.due = self._monotonic() + (min(CLOSING, progress.poll.every) if first else progress.poll.every)
+            progress.due = self._monotonic() + min(CLOSING * 2.0 ** min(progress.rounds - 1, 30), progress.poll.every)
         self._beats.beat(self._name(progress), True, f"{position.pages} pages, {position.records} records")
 
     def _trouble(self, progress: Progress, detail: str, wait: float) -> None:
