@@ -67,9 +67,8 @@ class World:
             units = 9 * len(self.orders) if self.calm else 1 if self.crossing else self.rng.randint(0, 2)
             self.board.feed(event("receipt", units, spot, sku=sku, id=f"first{n}"))
             self.units[sku] += units
-        changes = (
-            [] if self.calm or self.crossing else [self.rng.choice([-1, -1, -2, 1] if self.shrinking else [-1, 1, 1, 2]) for _ in range(self.rng.randint(0, 4))]
-        )
+        sizes = [-1, -1, -2, 1] if self.shrinking else [-1, 1, 1, 2]
+        changes = [] if self.calm or self.crossing else [self.rng.choice(sizes) for _ in range(self.rng.randint(0, 4))]
         self.queues["outside", sku] = [event("adjustment", q, self.rng.choice(self.spots), sku=sku, id=f"later{n}") for n, q in enumerate(changes)]
         self.units[sku] += sum(changes)
 
