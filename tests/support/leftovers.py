@@ -8,7 +8,7 @@ import time
 import psutil
 
 
-def leftovers(session: str, within: float = 15.0) -> list[str]:
+def leftovers(session: str, within: float = 8.0) -> list[str]:
     """Processes that descend from this one or carry the session's mark, after giving them time to end."""
     until = time.monotonic() + within
     while True:

@@ -38,7 +38,6 @@ class Servers:
     """Starts each server once, on demand, from any thread, and stops all of them."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="crossdock-tests-"))
         self._mutex = {name: threading.Lock() for name in NAMES}
         self._address: dict[str, str] = {}
         self._stop = contextlib.ExitStack()
@@ -53,7 +52,6 @@ class Servers:
     def close(self) -> None:
         """Stop what was started and remove its data."""
         self._stop.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self, name: str) -> str:
         chosen = mode()
@@ -66,10 +64,11 @@ class Servers:
         else:
             from hub.embedded import Kafka, Registry
 
+            folder = Path(self._stop.enter_context(tempfile.TemporaryDirectory(prefix="crossdock-tests-")))
             if name == "kafka":
-                address = self._stop.enter_context(Kafka(self._folder / "kafka")).bootstrap
+                address = self._stop.enter_context(Kafka(folder)).bootstrap
             else:
-                address = self._stop.enter_context(Registry(self._folder / "registry")).url
+                address = self._stop.enter_context(Registry(folder)).url
         if name == "kafka":
             commit_and_read(address)
         return address
