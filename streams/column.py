@@ -83,9 +83,6 @@ class Column:
         self.dead_topic = f"dead.{processor.name}"
         self.memory = Memory(processor.states, processor.aggregate, world.serde)
         self.book = progress.Book(self.inputs)
-        self.blocked: Retry | None = None  # a dependency did not answer; what was done before stands
-        self.poisoned = False
-        self.dead: list[tuple[str, str]] = []  # (source, reason) of the open turn's dead letters
         self._time = -1
         self._times: dict[Place, int] = {}
         self._run = Run()
@@ -107,8 +104,9 @@ class Column:
         self._torn = False
         self._events = 0
         self._touched = False
-        self.dead = []
-        self.blocked = None
+        self.dead: list[tuple[str, str]] = []  # (source, reason) of the turn's dead letters
+        self.blocked: Retry | None = None  # a dependency did not answer; what was done before it stands
+        self.poisoned = False  # one more dead letter would be more than the limit; what was done before it stands
         self._entries: list[Progress] | None = None
 
     def turn(self, records: Sequence[Record], time: Callable[[], int] | None = None) -> list[Write]:
@@ -118,20 +116,28 @@ class Column:
         stands and is to be committed; records after it are not part of the turn.
         """
         try:
-            return self._try(records, time)
+            writes = self._try(records, time)
         except _Unwritable:
             self.drop()
             self._careful = True
-            return self._try(records, time)
+            writes = self._try(records, time)
+        if not self._touched:
+            blocked, poisoned = self.blocked, self.poisoned
+            self.drop()
+            self.blocked, self.poisoned = blocked, poisoned
+        return writes
 
     def _try(self, records: Sequence[Record], time: Callable[[], int] | None) -> list[Write]:
+        self.blocked, self.poisoned = None, False
         self._inputs(records, time)
-        if self.blocked is not None and self._torn:  # in the middle of a step: nothing of this turn can stand
-            blocked = self.blocked
+        try:
+            if self.blocked is not None and self._torn:  # in the middle of a step: nothing of this turn can stand
+                raise self.blocked
+            return self._writes()
+        except Retry as error:
             self.drop()
-            self.blocked = blocked
+            self.blocked = error
             return []
-        return self._writes()
 
     def _inputs(self, records: Sequence[Record], time: Callable[[], int] | None) -> None:
         try:

@@ -62,6 +62,10 @@ class Book:
         self.records[Place(record.topic, record.partition)] = record
         self.transaction = max(self.transaction, record.transaction)
 
+    def forget(self, gone: str) -> None:
+        """A progress record was deleted."""
+        self.records = {place: record for place, record in self.records.items() if key(place) != gone}
+
     def delta(self, place: Place) -> Delta:
         """What is added for this input; touches it."""
         found = self._deltas.get(place)

@@ -40,7 +40,7 @@ class Serde:
 
     def unframe(self, topic: str, data: bytes) -> Any:
         if self.down and not topic.endswith(".progress"):
-            raise Retry("the registry does not answer", after=0.05)
+            raise Retry("the registry does not answer", after=0.2)
         try:
             return msgspec.json.decode(data, type=Progress if topic.endswith(".progress") else Any)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -91,13 +91,14 @@ class Counter:
         last = view.get(self.count, key) or {"key": key, "n": 0, "steps": 0}
         if record.get("forget"):
             return Step(puts={(self.count, key): None})
-        new = {"key": key, "n": last["n"] + record["n"], "steps": last["steps"] + 1, "blob": "x" * record.get("size", 0)}
-        line = {"key": f"{key}|{record['id']}", "n": record["n"], "total": new["n"], "at": at}
+        new = {"key": key, "n": last["n"] + record["n"], "steps": last["steps"] + 1}
+        line = {"key": f"{key}|{record['id']}", "n": record["n"], "total": new["n"], "at": at, "blob": "x" * record.get("size", 0)}
         wakes = {(self.count, key): record["wake"]} if "wake" in record else {}
         return Step({(self.count, key): new}, wakes, outputs=[Out(self.ledger, line)], again=record.get("again", ()))
 
     def _park(self, event: Event) -> Step:
-        assert event.original is not None and event.original.value is not None
+        assert event.original is not None
+        assert event.original.value is not None
         address = (self.parked, f"{event.key}|{event.offset}")
         parked = {"topic": event.topic, "partition": event.partition, "offset": event.offset, "value": event.original.value.decode()}
         return Step({address: parked}, {address: event.record["until"]}, {address: event.record["waits"]}, fate=Fate.PARKED)

@@ -1,0 +1,370 @@
+"""Kafka behind streams/ports.py, with confluent-kafka. What differs between clients and protocols stays in here.
+
+Errors come out as the ports name them: Abortable, Unknown, Unstable, Stop, and Retry where a broker has not answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import structlog
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import OffsetSpec as _OffsetSpec  # type: ignore[attr-defined]
+
+from hub.errors import Retry, Stop
+from streams.ports import Abortable, Group, Ownership, Place, Reader, Record, Tail, Transactions, Unknown, Unstable
+
+DRAIN: Final = 0.002
+"""Seconds to wait for more once there is something: consume(n, t) would wait all of t."""
+ANSWER: Final = 15.0
+SLICE: Final = 5_000
+LARGEST_REQUEST: Final = 8 * 1024 * 1024
+"""What the client would refuse by itself; what a topic takes is the broker's to say."""
+
+OffsetSpec: Any = _OffsetSpec
+log = structlog.get_logger()
+
+
+class KafkaLog:
+    """Log (streams/ports.py)."""
+
+    def __init__(self, bootstrap: str, *, session_timeout_ms: int = 10_000, heartbeat_ms: int = 2_000, transaction_timeout_ms: int = 10_000) -> None:
+        self._bootstrap = bootstrap
+        self._session = {"session.timeout.ms": session_timeout_ms, "heartbeat.interval.ms": heartbeat_ms}
+        self._transaction_timeout_ms = transaction_timeout_ms
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def partitions(self, topic: str) -> int:
+        """How many the topic has."""
+        try:
+            found = self._admin.list_topics(timeout=ANSWER).topics.get(topic)
+        except KafkaException as error:
+            raise Retry(f"Kafka does not answer: {_name(error)}") from error
+        if found is None or found.error is not None:
+            raise Stop(f"topic {topic} does not exist")
+        return len(found.partitions)
+
+    def group(self, group: str, slot: str) -> Group:
+        """A static member of a classic group."""
+        return KafkaGroup(self._consumer(group, **self._session, **{"group.instance.id": slot, "partition.assignment.strategy": "range"}), self._admin, group)
+
+    def transactions(self, transactional_id: str) -> Transactions:
+        """A producer that is initialised: what the id had open is decided."""
+        producer = Producer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": self._transaction_timeout_ms,
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                "message.max.bytes": LARGEST_REQUEST,
+            }
+        )
+        try:
+            producer.init_transactions(ANSWER)
+        except KafkaException as error:
+            raise Unknown(f"the producer is not ready: {_name(error)}") from error
+        return KafkaTransactions(producer, transactional_id)
+
+    def ends(self, places: Sequence[Place], *, committed: bool) -> Mapping[Place, tuple[int, int]]:
+        """First offset and end."""
+        level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+        first = self._offsets(places, OffsetSpec.earliest(), level)
+        last = self._offsets(places, OffsetSpec.latest(), level)
+        return {place: (first[place], last[place]) for place in places}
+
+    def _offsets(self, places: Sequence[Place], spec: Any, level: IsolationLevel) -> dict[Place, int]:
+        asked = self._admin.list_offsets({TopicPartition(*place): spec for place in places}, isolation_level=level, request_timeout=ANSWER)
+        try:
+            return {Place(at.topic, at.partition): answer.result(ANSWER).offset for at, answer in asked.items()}
+        except (KafkaException, TimeoutError) as error:
+            raise Retry(f"Kafka does not tell offsets: {_name(error)}") from error
+
+    def reader(self) -> Reader:
+        """Reads ranges without a group."""
+        return KafkaReader(self._consumer("crossdock-reader"))
+
+    def tail(self, topics: Sequence[str]) -> Tail:
+        """Follows whole topics without a group."""
+        places = [Place(topic, number) for topic in topics for number in range(self.partitions(topic))]
+        return KafkaTail(self.reader(), self.ends(places, committed=True))
+
+    def _consumer(self, group: str, **more: Any) -> Consumer:
+        return Consumer(
+            {
+                "bootstrap.servers": self._bootstrap,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 100,
+                **more,
+            }
+        )
+
+
+def _name(error: BaseException) -> str:
+    return str(error.args[0].name()) if isinstance(error, KafkaException) else type(error).__name__
+
+
+def _tps(places: Iterable[Place]) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition) for topic, partition in places]
+
+
+class _Positions:
+    """Where a consumer stands, markers included: after the last record, or at the end it was told of."""
+
+    def __init__(self) -> None:
+        self.next: dict[Place, int] = {}
+        self.at_end: set[Place] = set()
+
+    def seek(self, place: Place, offset: int) -> None:
+        """It goes on there."""
+        self.next[place] = offset
+        self.at_end.discard(place)
+
+    def forget(self, places: Iterable[Place]) -> None:
+        """It reads them no longer."""
+        for place in places:
+            self.next.pop(place, None)
+            self.at_end.discard(place)
+
+    def records(self, messages: Sequence[Any]) -> list[Record]:
+        """The records among what consume() returned."""
+        out: list[Record] = []
+        following, at_end = self.next, self.at_end
+        for message in messages:
+            if (error := message.error()) is not None:
+                self._error(message, error)
+                continue
+            topic, partition, offset = message.topic(), message.partition(), message.offset()
+            place = Place(topic, partition)
+            following[place] = offset + 1
+            at_end.discard(place)
+            out.append(Record(topic, partition, offset, message.key(), message.value(), message.headers() or (), message.timestamp()[1]))
+        return out
+
+    def _error(self, message: Any, error: KafkaError) -> None:
+        code = error.code()
+        if code == KafkaError._PARTITION_EOF:
+            place = Place(message.topic(), message.partition())
+            self.next[place] = max(message.offset(), self.next.get(place, 0))
+            self.at_end.add(place)
+        elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            raise Stop(f"{message.topic()} partition {message.partition()}: the offset to go on at is no longer in the log")
+        elif error.fatal():
+            raise Stop(f"the consumer can not go on: {error.name()}")
+        else:
+            log.warning("consumer-error", error=error.name())
+
+
+class KafkaGroup:
+    """Group (streams/ports.py)."""
+
+    def __init__(self, consumer: Consumer, admin: AdminClient, group: str) -> None:
+        self._consumer, self._admin, self._group = consumer, admin, group
+        self._at = _Positions()
+        self._ownership: Ownership
+
+    def subscribe(self, topics: Sequence[str], ownership: Ownership) -> None:
+        """Join at the next consume()."""
+        self._ownership = ownership
+        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """At the end for the moment: nothing is fetched, no committed offset is looked for; the engine seeks before it resumes."""
+        consumer.assign([TopicPartition(at.topic, at.partition, OFFSET_END) for at in partitions])
+        self._ownership.assigned([Place(at.topic, at.partition) for at in partitions])
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        places = [Place(at.topic, at.partition) for at in partitions]
+        self._at.forget(places)
+        self._ownership.revoked(places)
+
+    def consume(self, most: int, timeout: float) -> list[Record]:
+        """Poll, then drain."""
+        try:
+            first = self._consumer.poll(timeout)
+            if first is None:
+                return []
+            return self._at.records([first, *self._consumer.consume(most - 1, DRAIN)])
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise Stop(f"the consumer can not go on: {_name(error)}") from error
+            log.warning("consumer-error", error=_name(error))
+            return []
+
+    def generation(self) -> Any | None:
+        """Group metadata, None when not a member."""
+        return self._consumer.consumer_group_metadata() if self._consumer.memberid() else None
+
+    def pause(self, places: Iterable[Place]) -> None:
+        """Fetch nothing of these."""
+        self._consumer.pause(_tps(places))
+
+    def resume(self, places: Iterable[Place]) -> None:
+        """Go on with these."""
+        self._consumer.resume(_tps(places))
+
+    def seek(self, place: Place, offset: int) -> None:
+        """Go on at this offset."""
+        self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
+        self._at.seek(place, offset)
+
+    def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:
+        """Stable offsets: a read-committed consumer's fetch waits for undecided ones."""
+        try:
+            found = self._consumer.committed(_tps(places), timeout=0.2)
+        except KafkaException as error:
+            raise Unstable(f"offsets are not known: {_name(error)}") from error
+        if any(at.error is not None for at in found):
+            raise Unstable("offsets are not known")
+        return {Place(at.topic, at.partition): (at.offset if at.offset >= 0 else None, at.metadata or "") for at in found}
+
+    def owners(self, places: Sequence[Place]) -> Mapping[Place, str]:
+        """Metadata of the last decided offsets."""
+        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self._group, _tps(places))], require_stable=False)
+        try:
+            found = asked[self._group].result(ANSWER).topic_partitions
+        except (KafkaException, TimeoutError) as error:
+            raise Retry(f"Kafka does not tell offsets: {_name(error)}") from error
+        return {Place(at.topic, at.partition): at.metadata or "" for at in found}
+
+    def at_end(self, place: Place) -> bool:
+        """Whether everything committed has been consumed, as of the last fetch."""
+        return place in self._at.at_end
+
+    def position(self, place: Place) -> int | None:
+        """Next offset."""
+        return self._at.next.get(place)
+
+    def end(self, place: Place) -> int | None:
+        """Last stable offset, as of the last fetch."""
+        if place in self._at.at_end:
+            return self._at.next[place]
+        end: int = self._consumer.get_watermark_offsets(TopicPartition(*place), cached=True)[1]
+        return end if end >= 0 else None
+
+    def close(self) -> None:
+        """A static member does not leave: its partitions wait for its slot until the session ends."""
+        self._consumer.close()
+
+
+class KafkaTransactions:
+    """Transactions (streams/ports.py)."""
+
+    def __init__(self, producer: Producer, transactional_id: str) -> None:
+        self._producer, self._id = producer, transactional_id
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self._do(self._producer.begin_transaction)
+
+    def produce(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int, headers: Sequence[tuple[str, bytes]] = (), at: int | None = None
+    ) -> None:
+        """Add a record."""
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, timestamp=at or 0, headers=list(headers))
+                return
+            except BufferError:
+                self._producer.poll(0.05)
+            except KafkaException as error:
+                raise (Unknown if error.args[0].fatal() else Abortable)(f"{topic} takes no record: {_name(error)}") from error
+
+    def send_offsets(self, offsets: Mapping[Place, int], generation: Any) -> None:
+        """Make offsets part of the transaction."""
+        entries = [TopicPartition(place.topic, place.partition, offset, metadata=self._id) for place, offset in offsets.items()]
+        self._do(self._producer.send_offsets_to_transaction, entries, generation, ANSWER)
+
+    def commit(self) -> None:
+        """Flush, then everything or nothing."""
+        self._do(self._producer.commit_transaction, ANSWER)
+
+    def abort(self) -> None:
+        """Nothing. If that can not be said for sure the producer is of no use."""
+        try:
+            self._producer.abort_transaction(ANSWER)
+        except KafkaException as error:
+            raise Unknown(f"not known to be aborted: {_name(error)}") from error
+
+    @staticmethod
+    def _do(call: Any, *args: Any) -> None:
+        try:
+            call(*args)
+        except KafkaException as error:
+            if error.args[0].txn_requires_abort():
+                raise Abortable(_name(error)) from error
+            raise Unknown(_name(error)) from error
+
+    def close(self) -> None:
+        """Let go; what is open stays open until somebody ends it."""
+        self._producer.purge()
+
+
+class KafkaReader:
+    """Reader (streams/ports.py)."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+        self._at = _Positions()
+        self._ends: dict[Place, int] = {}
+
+    def add(self, ranges: Mapping[Place, tuple[int, int]]) -> None:
+        """Read these too."""
+        for place, (start, end) in ranges.items():
+            self._at.seek(place, start)
+            self._ends[place] = end
+        self._consumer.incremental_assign([TopicPartition(*place, start) for place, (start, _) in ranges.items()])
+
+    def remove(self, places: Iterable[Place]) -> None:
+        """No longer these."""
+        gone = [place for place in places if self._ends.pop(place, None) is not None]
+        self._consumer.incremental_unassign(_tps(gone))
+        self._at.forget(gone)
+
+    def poll(self, timeout: float) -> list[Record]:
+        """The next slice."""
+        first = self._consumer.poll(timeout)
+        return [] if first is None else self._at.records([first, *self._consumer.consume(SLICE, DRAIN)])
+
+    def reached(self, place: Place) -> bool:
+        """Whether the position, past markers, has come to the end of the range."""
+        return self._at.next[place] >= self._ends[place]
+
+    def close(self) -> None:
+        """End reading."""
+        self._consumer.close()
+
+
+class KafkaTail:
+    """Tail (streams/ports.py)."""
+
+    def __init__(self, reader: Reader, ranges: Mapping[Place, tuple[int, int]]) -> None:
+        self._reader, self._places = reader, tuple(ranges)
+        reader.add(ranges)
+
+    def poll(self, timeout: float) -> list[Record]:
+        """What has come since."""
+        return self._reader.poll(timeout)
+
+    def caught_up(self) -> bool:
+        """Whether what was there at the beginning has been handed over."""
+        return all(map(self._reader.reached, self._places))
+
+    def close(self) -> None:
+        """End following."""
+        self._reader.close()

@@ -1,0 +1,71 @@
+"""What can be seen of a running engine: figures for /metrics and /healthz, kept here so that the cores know nothing of either.
+
+The engine's thread writes, others read; every field is replaced or counted up, never left half changed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from streams.ports import Place
+
+
+@dataclass(slots=True)
+class Observer:
+    """The default keeps figures only; a subclass may also do something when one changes.
+
+    phases      column -> settle, restore, tables, run, held, stopped
+    reasons     column -> why it is held or stopped
+    positions   input partition -> next offset to process, committed
+    ends        input partition -> last stable offset as far as known; lag = end - position
+    moved       column -> monotonic time of its last committed transaction with events
+    restored    state records read back in the last restore, and how long it took
+    """
+
+    phases: dict[int, str] = field(default_factory=dict)
+    reasons: dict[int, str] = field(default_factory=dict)
+    positions: dict[Place, int] = field(default_factory=dict)
+    ends: dict[Place, int] = field(default_factory=dict)
+    moved: dict[int, float] = field(default_factory=dict)
+    keys: dict[int, int] = field(default_factory=dict)
+    restored: int = 0
+    restore_seconds: float = 0.0
+    transactions: Counter[str] = field(default_factory=Counter)  # committed, aborted, unknown
+    events: int = 0
+    dead: Counter[tuple[str, str]] = field(default_factory=Counter)  # (source, reason)
+
+    def phase(self, column: int, phase: str | None, reason: str = "") -> None:
+        """A column has come to a phase; None: it is no longer ours."""
+        if phase is None:
+            for known in (self.phases, self.reasons, self.moved, self.keys):
+                known.pop(column, None)
+            for places in (self.positions, self.ends):
+                for place in [place for place in places if place.partition == column]:
+                    del places[place]
+            return
+        self.phases[column] = phase
+        if reason:
+            self.reasons[column] = reason
+        else:
+            self.reasons.pop(column, None)
+
+    def restore(self, column: int, keys: int, seconds: float) -> None:
+        """A column's state has been read back."""
+        self.restored, self.restore_seconds, self.keys[column] = keys, seconds, keys
+
+    def committed(self, events: int, dead: Sequence[tuple[str, str]], batch_seconds: float, commit_seconds: float) -> None:
+        """A transaction is committed; batch_seconds counts from the end of consume()."""
+        self.transactions["committed"] += 1
+        self.events += events
+        self.dead.update(dead)
+
+    def failed(self, outcome: str, reason: str) -> None:
+        """A transaction was aborted, or its outcome is unknown."""
+        self.transactions[outcome] += 1
+
+    @property
+    def lag(self) -> dict[Place, int]:
+        """Committed records not yet processed, by input partition. Markers do not count once they are passed."""
+        return {place: max(0, end - self.positions[place]) for place, end in self.ends.copy().items() if place in self.positions}
