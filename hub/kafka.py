@@ -6,12 +6,13 @@ partitions is refused, because its keys would change their partition.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -91,9 +92,9 @@ def apply_topics(bootstrap: str, domains: Iterable[str], partitions: int | None 
     return {topic.name: found.get(topic.name, "unchanged") if topic.name in there else "created" for topic in wanted}
 
 
-def _described(client: AdminClient) -> tuple[dict[str, int], int]:
+def _described(client: AdminClient, timeout: float | None = None) -> tuple[dict[str, int], int]:
     """Topic -> number of partitions, and how many brokers there are."""
-    metadata = client.list_topics(timeout=TIMEOUT)
+    metadata = client.list_topics(timeout=timeout or TIMEOUT)
     return {name: len(topic.partitions) for name, topic in metadata.topics.items()}, len(metadata.brokers)
 
 
@@ -132,10 +133,10 @@ def _differences(client: AdminClient, topics: Sequence[Wanted]) -> dict[str, str
     return out
 
 
-def list_topics(bootstrap: str) -> dict[str, int]:
+def list_topics(bootstrap: str, timeout: float | None = None) -> dict[str, int]:
     """Topic -> number of partitions, without Kafka's own."""
     with _broker(bootstrap):
-        there, _ = _described(admin(bootstrap))
+        there, _ = _described(admin(bootstrap), timeout)
     return {name: count for name, count in sorted(there.items()) if not name.startswith("__")}
 
 
@@ -169,6 +170,25 @@ def read_all(bootstrap: str, topic: str) -> Iterator[Record]:
     with _Reader(bootstrap) as reader:
         for place, start, end in zip(places, starts, ends, strict=True):
             yield from reader.between(Place(place.topic, place.partition), start, end)
+
+
+def ends(client: AdminClient, prefixes: tuple[str, ...]) -> int:
+    """Sum of the ends of all topics whose names begin so: while it stands still, nobody writes there."""
+    there, _ = _described(client)
+    return sum(end_offsets(client, [TopicPartition(topic, p) for topic, count in there.items() if topic.startswith(prefixes) for p in range(count)]))
+
+
+def follow(bootstrap: str, topics: Iterable[str], stop: threading.Event) -> Iterator[Record]:
+    """Committed records of whole topics from their beginning, and on as they come, until told to stop."""
+    with _broker(bootstrap):
+        there, _ = _described(admin(bootstrap))
+    consumer = _consumer(bootstrap, "earliest")
+    try:
+        consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in topics for partition in range(there.get(topic, 0))])
+        while not stop.is_set():
+            yield from (_record(message) for message in consumer.consume(500, 0.2) if message.error() is None)
+    finally:
+        consumer.close()
 
 
 def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
@@ -205,21 +225,25 @@ def _committed(client: AdminClient, group: str, places: list[TopicPartition]) ->
     return {Place(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 
+def _consumer(bootstrap: str, reset: str) -> Consumer:
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "crossdock-reader",
+            "isolation.level": "read_committed",
+            "enable.auto.commit": False,
+            "auto.offset.reset": reset,
+            "enable.partition.eof": True,
+        }
+    )
+
+
 class _Reader:
     """A consumer that belongs to no group and reads given stretches of partitions."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": "crossdock-reader",
-                "isolation.level": "read_committed",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-            }
-        )
+        self._consumer = _consumer(bootstrap, "earliest")
 
     def __enter__(self) -> _Reader:
         return self

@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 
 import httpx2
-from confluent_kafka import KafkaException
 
 from hub import kafka
 from hub.config import HubConfig, load
@@ -58,12 +57,12 @@ def missing(config: HubConfig) -> str:
     if not _listens(config.bootstrap):
         return "waits for the broker"
     try:
-        there = set(kafka.admin(config.bootstrap).list_topics(timeout=2).topics)
+        there = kafka.list_topics(config.bootstrap, timeout=2).keys()
         wanted = {spec.topic for spec in topics_of(config.domains)}
         if not wanted <= there:
             return f"waits for {len(wanted - there)} topics"
         subjects = set(httpx2.get(f"{config.registry_url}/subjects", timeout=2).raise_for_status().json())
-    except (KafkaException, httpx2.HTTPError, ValueError) as error:
+    except (Retry, httpx2.HTTPError, ValueError) as error:
         return f"waits for broker and registry ({type(error).__name__})"
     lacking = {f"{spec.topic}-value" for spec in topics_of(config.domains) if spec.record} - subjects
     return f"waits for {len(lacking)} schemas" if lacking else ""
@@ -92,5 +91,7 @@ def apply(config: HubConfig) -> list[tuple[str, str]]:
     try:
         RegistrySerde(config.registry_url).register_all(spec.topic for spec in topics_of(config.domains) if spec.record)
     except Retry as error:
-        raise ConfigError(f"{config.path}: registry.url", f"the registry does not answer: {error}", "registry: {url: 'http://registry:8081/apis/ccompat/v7'}") from None
+        raise ConfigError(
+            f"{config.path}: registry.url", f"the registry does not answer: {error}", "registry: {url: 'http://registry:8081/apis/ccompat/v7'}"
+        ) from None
     return sorted(done.items())

@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections import Counter, defaultdict
 from decimal import Decimal
-from typing import Any
-
-from confluent_kafka import Consumer, TopicPartition
 
 from hub import kafka
 from schemas.registry import Serde
+from streams.ports import Record
 
 PROGRESS = "internal.order.progress"
 WATCHED = (PROGRESS, "dead.normalise", "internal.deliver.sent", "insight.kpi")
@@ -61,9 +59,7 @@ class Watch:
 
     def ends(self) -> int:
         """Sum of the ends of the topics that stand still at rest; equal twice in a row means rest."""
-        described = self._admin.list_topics(timeout=5).topics
-        places = [TopicPartition(t, p) for t, d in described.items() if t.startswith(RESTING) for p in d.partitions]
-        return sum(kafka.end_offsets(self._admin, places))
+        return kafka.ends(self._admin, RESTING)
 
     def close(self) -> None:
         """Stop following."""
@@ -71,26 +67,23 @@ class Watch:
         self._thread.join(5)
 
     def _follow(self) -> None:
-        consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "crossdock.demo.watch", "enable.auto.commit": False, "isolation.level": "read_committed", "auto.offset.reset": "earliest"})
-        described = self._admin.list_topics(timeout=10).topics
-        consumer.assign([TopicPartition(t, p, 0) for t in WATCHED for p in described[t].partitions])
-        while not self._stop.is_set():
-            for message in consumer.consume(500, 0.2):
-                if message.error() is None and message.value() is not None:
-                    with self._lock:
-                        self._take(message.topic(), message)
-        consumer.close()
+        for record in kafka.follow(self._bootstrap, WATCHED, self._stop):
+            if record.value is not None:
+                with self._lock:
+                    self._take(record, record.value)
 
-    def _take(self, topic: str, message: Any) -> None:
-        if topic == "dead.normalise":
-            headers = {name: value.decode(errors="replace") for name, value in message.headers() or []}
-            key = (message.key() or b"").decode(errors="replace").rsplit("|", 1)[-1]
-            self.dead.append((headers.get("crossdock.dlq.source", ""), key, headers.get("crossdock.dlq.reason", ""), headers.get("__connect.errors.exception.message", "")))
+    def _take(self, found: Record, value: bytes) -> None:
+        if found.topic == "dead.normalise":
+            headers = {name: content.decode(errors="replace") for name, content in found.headers}
+            key = (found.key or b"").decode(errors="replace").rsplit("|", 1)[-1]
+            self.dead.append(
+                (headers.get("crossdock.dlq.source", ""), key, headers.get("crossdock.dlq.reason", ""), headers.get("__connect.errors.exception.message", ""))
+            )
             return
-        record = self._serde.unframe(topic, message.value())
-        if topic == PROGRESS:
+        record = self._serde.unframe(found.topic, value)
+        if found.topic == PROGRESS:
             self._fates[(record.topic, record.partition)] = {source: Counter(counts) for source, counts in record.fates.items()}
-        elif topic == "internal.deliver.sent":
+        elif found.topic == "internal.deliver.sent":
             self._writes[record.channel][record.key] = record.writes
         else:
             self._revenue[record.channel][record.window_start] = (record.revenue, record.currency)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 
 import pytest
@@ -137,6 +138,22 @@ def test_read_all_stops_before_an_undecided_transaction(kafka: str) -> None:
 
     assert [r.value for r in ours.read_all(kafka, topic)] == [b"a"]
     producer.abort_transaction(30)
+
+
+def test_follow_gives_what_is_there_and_what_comes(kafka: str) -> None:
+    """From the beginning, committed records only, on until told to stop; `ends` moves with every write."""
+    topic, stop = fresh("follow"), threading.Event()
+    create(kafka, topic, 2)
+    write(kafka, topic, [(True, [(0, b"a")]), (False, [(0, b"lost")])])
+    before = ours.ends(ours.admin(kafka), (topic,))
+    follower = ours.follow(kafka, [topic], stop)
+    first = next(follower)
+    write(kafka, topic, [(True, [(1, b"b")])])
+
+    assert (first.value, next(follower).value) == (b"a", b"b")
+    assert ours.ends(ours.admin(kafka), (topic,)) > before
+    stop.set()
+    assert list(follower) == []
 
 
 def test_lag_counts_records_not_offsets(kafka: str) -> None:
