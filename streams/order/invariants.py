@@ -1,0 +1,75 @@
+"""What must hold of an order's records after every step. Used by the laws and the simulation, never by apply itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schemas.records import Claim, Order, OrderPlan, PlanLine
+from streams.order.state import CLAIM_STEPS, TERMINAL, allocated, by_sku, owed, plus, total
+
+
+def broken(plan: OrderPlan, order: Order, before: OrderPlan | None = None) -> list[str]:
+    """Every law that does not hold, in words."""
+    found = [*_lines(plan), *_shown(plan, order)]
+    return found if before is None else [*found, *_steps(before, plan)]
+
+
+def _lines(plan: OrderPlan) -> Iterator[str]:
+    groups = by_sku(plan.items)
+    for line in plan.lines:
+        due = sum(owed(item, plan.status, plan.policy) for item in groups.get(line.sku, ()))
+        if line.quantity != due:
+            yield f"{line.sku}: {due} units are owed, the plan says {line.quantity}"
+        if total(line.want) > line.quantity:
+            yield f"{line.sku}: wants {total(line.want)} of {line.quantity}"
+        if (line.phase == "none") == bool(line.quantity):
+            yield f"{line.sku}: phase {line.phase} with {line.quantity} units owed"
+        if plan.status in TERMINAL and (line.want or line.quantity):
+            yield f"{line.sku}: a terminal order wants units"
+        if line.phase in ("try", "firm") and not line.want:
+            yield f"{line.sku}: {line.phase} without a place"
+        if line.phase == "firm" and not plan.firm:
+            yield f"{line.sku}: firm, but the order's record does not say so"
+        for units in (line.want, line.shipped, line.lost, line.picked, line.held, line.recall):
+            if units != plus(units, {}) or any(n < 0 for n in units.values()):
+                yield f"{line.sku}: a map with zeros, unsorted or below zero"
+
+
+def _shown(plan: OrderPlan, order: Order) -> Iterator[str]:
+    held: dict[str, dict[str, int]] = {}
+    for line in order.lines:
+        if line.allocated != sum(at.quantity for at in line.allocations):
+            yield f"line {line.line_id}: allocated {line.allocated} is not the sum of its allocations"
+        if line.allocated + line.fulfilled > max(line.ordered - line.cancelled, line.fulfilled):
+            yield f"line {line.line_id}: more held and gone than ordered"
+        for at in line.allocations:
+            held[line.sku] = plus(held.get(line.sku, {}), {at.location: at.quantity})
+    for planned in plan.lines:
+        if held.get(planned.sku, {}) != allocated(planned):
+            yield f"{planned.sku}: the order shows {held.get(planned.sku, {})}, the plan holds {allocated(planned)}"
+
+
+def _steps(before: OrderPlan, plan: OrderPlan) -> Iterator[str]:
+    known = {line.sku: line for line in plan.lines}
+    if plan.age != before.age or (before.firm and not plan.firm) or plan.revision < before.revision:
+        yield "age, firm or revision went back"
+    for was in before.lines:
+        line = known.get(was.sku)
+        if line is None:
+            yield f"{was.sku}: a line was forgotten"
+        elif line.rev < was.rev or line.seq < was.seq or _shrank(was, line):
+            yield f"{was.sku}: rev, seq, shipped or lost went back"
+
+
+def _shrank(was: PlanLine, line: PlanLine) -> bool:
+    counters = ((was.shipped, line.shipped), (was.lost, line.lost))
+    return any(now.get(place, 0) < units for before, now in counters for place, units in before.items())
+
+
+def wrong_step(before: Claim | None, claim: Claim) -> str | None:
+    """Whether one claim may follow the other."""
+    if claim.phase not in CLAIM_STEPS[before.phase if before else ""]:
+        return f"{claim.claim_id}: {claim.phase} after {before.phase if before else 'nothing'}"
+    if claim.rev != (before.rev if before else 0) + 1:
+        return f"{claim.claim_id}: rev {claim.rev} after {before.rev if before else 0}"
+    return None
