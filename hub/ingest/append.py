@@ -80,10 +80,10 @@ class Appender:
 
     def __init__(self, bootstrap: str, serde: Serde, loop: asyncio.AbstractEventLoop, delivery_ms: int = DELIVERY_MS) -> None:
         self._serde, self._loop = serde, loop
-        self._broken = False
+        self._errors: list[KafkaError] = []
         self._settings = {
             **producer_settings(bootstrap),
-            "error_cb": self._error,
+            "error_cb": self._errors.append,
             "linger.ms": 2,
             "delivery.timeout.ms": delivery_ms,
             "request.timeout.ms": min(3000, delivery_ms),
@@ -91,6 +91,7 @@ class Appender:
         self._limit = delivery_ms / 1000 + 1.0
         self._framed: set[str] = set()
         self._reports: list[tuple[asyncio.Future[None], KafkaError | None]] = []
+        self._alone = asyncio.Lock()
         self._closed = False
         self._producer = Producer(self._settings)
         self._thread = threading.Thread(target=self._serve, name="append", daemon=True)
@@ -101,8 +102,18 @@ class Appender:
         topic = raw_topic(domain, raw.stream)
         value = await self._frame(topic, raw)
         key = join_key(raw.channel, raw.native_id)
-        done: asyncio.Future[None] = self._loop.create_future()
         failpoint.hit("ingest.before-append")
+        try:
+            await self._send(topic, key, value, raw)
+        except TooLarge:
+            # Kafka refuses a whole batch for one record in it, so a record is judged by itself before it is called too large
+            async with self._alone:
+                await self._send(topic, key, value, raw)
+        failpoint.hit("ingest.after-append")
+        metrics.events_ingested.labels(raw.channel, raw.stream).inc()
+
+    async def _send(self, topic: str, key: str, value: bytes, raw: Raw) -> None:
+        done: asyncio.Future[None] = self._loop.create_future()
         try:
             self._producer.produce(
                 topic,
@@ -121,8 +132,6 @@ class Appender:
             await asyncio.wait_for(done, self._limit)
         except TimeoutError:
             raise Retry("Kafka has not acknowledged in time", 5) from None
-        failpoint.hit("ingest.after-append")
-        metrics.events_ingested.labels(raw.channel, raw.stream).inc()
 
     async def _frame(self, topic: str, raw: Raw) -> bytes:
         """Only the first record of a topic may have to ask the registry; it does so outside the event loop."""
@@ -132,22 +141,19 @@ class Appender:
         self._framed.add(topic)
         return value
 
-    def _error(self, error: KafkaError) -> None:
-        if error.fatal():
-            log.error("append-producer-fatal", error=error.name())
-            self._broken = True
-
     def _serve(self) -> None:
         while not self._closed:
             self._producer.poll(0.1)
-            if self._broken:
-                self._replace()
+            while self._errors:
+                error = self._errors.pop()
+                if error.fatal():
+                    log.error("append-producer-fatal", error=error.name())
+                    self._replace()
             self._hand_over()
 
     def _replace(self) -> None:
         """A producer with a fatal error sends nothing any more. What it held is answered 503 and comes again."""
-        broken, self._broken = self._producer, False
-        self._producer = Producer(self._settings)
+        broken, self._producer = self._producer, Producer(self._settings)
         broken.purge()
         broken.poll(0)
 
