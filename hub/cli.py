@@ -10,7 +10,13 @@ import typer
 
 from hub.errors import CrossdockError
 
-app = typer.Typer(name="crossdock", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="One stock, one order, one customer truth across all channels.")
+app = typer.Typer(
+    name="crossdock",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="One stock, one order, one customer truth across all channels.",
+)
 topics_app = typer.Typer(no_args_is_help=True, help="Topics in Kafka, from schemas/topics.")
 app.add_typer(topics_app, name="topics")
 
@@ -42,7 +48,11 @@ def up(config: ConfigOption = Path("hub.yaml")) -> None:
 
 
 @app.command("run")
-def run_command(part: Annotated[str, typer.Argument(help="ingest, streams, insight, deliver, store or api")], config: ConfigOption = Path("hub.yaml"), slot: Annotated[str, typer.Option(help="Stable name of this place among several of the same part.")] = "0") -> None:
+def run_command(
+    part: Annotated[str, typer.Argument(help="ingest, streams, insight, deliver, store or api")],
+    config: ConfigOption = Path("hub.yaml"),
+    slot: Annotated[str, typer.Option(help="Stable name of this place among several of the same part.")] = "0",
+) -> None:
     """Run one part; start more of it to scale."""
     from hub.parts import run
 

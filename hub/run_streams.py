@@ -30,7 +30,9 @@ STUCK_SECONDS = 20.0
 
 def topology(config: HubConfig) -> tuple[Processor, ...]:
     """The processors with this hub's places and channels."""
-    mappings = {name: ChannelMapping(name, c.domain, c.connector.streams, {native: ours for ours, native in c.locations.items()}) for name, c in config.channels.items()}
+    mappings = {
+        name: ChannelMapping(name, c.domain, c.connector.streams, {native: ours for ours, native in c.locations.items()}) for name, c in config.channels.items()
+    }
     return build(config.places, mappings)
 
 
@@ -71,7 +73,11 @@ class Figures(Observer):
         now = time.monotonic()
         still = [column for column in behind if now - self.moved.get(column, now) > STUCK_SECONDS]
         ok = bool(phases) and all(p == "run" for p in phases.values()) and not still
-        detail = f"{len(phases)} columns, lag {sum(lag.values())}, {sum(self.keys.values())} keys" + (f"; {waiting}" if waiting else "") + (f"; columns {still} stand still" if still else "")
+        detail = (
+            f"{len(phases)} columns, lag {sum(lag.values())}, {sum(self.keys.values())} keys"
+            + (f"; {waiting}" if waiting else "")
+            + (f"; columns {still} stand still" if still else "")
+        )
         return self.name, ok, detail
 
 
@@ -81,7 +87,9 @@ def run(runtime: Runtime) -> None:
     threads = []
     for processor in topology(config):
         figures = Figures(processor.name)
-        engine = Engine(processor, KafkaLog(config.bootstrap), RegistrySerde(config.registry_url), SystemClock(), slot=runtime.slot, prefix=config.name, observer=figures)
+        engine = Engine(
+            processor, KafkaLog(config.bootstrap), RegistrySerde(config.registry_url), SystemClock(), slot=runtime.slot, prefix=config.name, observer=figures
+        )
         runtime.health.check(lambda figures=figures, engine=engine: figures.look(engine.group_id))  # type: ignore[misc]
         threads.append(threading.Thread(target=_guarded, args=(engine, runtime), name=processor.name))
     for thread in threads:
@@ -96,7 +104,8 @@ def _guarded(engine: Engine, runtime: Runtime) -> None:
         engine.run(runtime.stop)
     except Stop as error:
         runtime.log.error("engine-stopped", processor=name, reason=str(error))
-        runtime.health.check(lambda: (name, False, f"stopped: {error}"))
+        reason = f"stopped: {error}"
+        runtime.health.check(lambda: (name, False, reason))
         runtime.stop.wait()
     except BaseException:
         runtime.log.exception("engine-died", processor=name)

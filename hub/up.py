@@ -40,7 +40,6 @@ class Hub:
         self._servers: list[EmbeddedKafka | EmbeddedRegistry] = []
         self.config = config
         self.supervisor: Supervisor | None = None
-        self.started_s = 0.0
 
     @property
     def restarts(self) -> dict[str, int]:
@@ -111,11 +110,14 @@ class Hub:
             if unwell and time.monotonic() > deadline:
                 raise TimeoutError(f"not well after {within:.0f} s: {', '.join(unwell)}; logs are in {self._given.data_dir / 'logs'}")
             stop.wait(0.1 if unwell else 0)
-        self.started_s = time.monotonic() - self._began
         self._say(f"{'hub':12} {' '.join(PARTS)}  {self._since()}")
 
+    def since(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began
+
     def _since(self) -> str:
-        return f"{time.monotonic() - self._began:6.1f} s"
+        return f"{self.since():6.1f} s"
 
     def stop(self) -> None:
         """End parts first, servers after them."""

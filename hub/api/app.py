@@ -27,7 +27,9 @@ class StockAnswer(BaseModel):
 
 def build(engine: Engine) -> FastAPI:
     """The application over one SQL engine."""
-    app = FastAPI(title="Crossdock", version="0.0.1", docs_url=None, redoc_url=None, description="One stock, one order, one customer truth across all channels.")
+    app = FastAPI(
+        title="Crossdock", version="0.0.1", docs_url=None, redoc_url=None, description="One stock, one order, one customer truth across all channels."
+    )
 
     @app.get("/orders/{order_id}", summary="One order")
     def order(order_id: str) -> dict[str, Any]:
@@ -47,7 +49,9 @@ def build(engine: Engine) -> FastAPI:
     @app.get("/availability/{channel}/{sku}", summary="What one channel may sell of one item")
     def available(channel: str, sku: str) -> dict[str, Any]:
         """The number, whether it is known, and the places it is made of."""
-        return _document(engine, select(availability.c.document).where(availability.c.channel == channel, availability.c.sku == sku), f"availability of {sku} in {channel}")
+        return _document(
+            engine, select(availability.c.document).where(availability.c.channel == channel, availability.c.sku == sku), f"availability of {sku} in {channel}"
+        )
 
     @app.get("/healthz", summary="Whether what is answered here is current")
     def healthz() -> JSONResponse:
@@ -78,7 +82,9 @@ def _document(engine: Engine, query: Any, what: str) -> dict[str, Any]:
 def freshness(engine: Engine) -> tuple[bool, dict[str, Any]]:
     """(the store is current, lag per topic and the age of its last step)."""
     with engine.connect() as sql:
-        rows = sql.execute(select(progress.c.topic, func.sum(progress.c.lag).label("lag"), func.max(progress.c.at).label("at")).group_by(progress.c.topic)).all()
+        rows = sql.execute(
+            select(progress.c.topic, func.sum(progress.c.lag).label("lag"), func.max(progress.c.at).label("at")).group_by(progress.c.topic)
+        ).all()
     now = datetime.now(UTC)
     topics = {r.topic: {"lag": int(r.lag), "age_s": round((now - _aware(r.at)).total_seconds(), 1)} for r in rows}
     ok = bool(topics) and all(t["lag"] == 0 or t["age_s"] < STALE_SECONDS for t in topics.values())
@@ -96,7 +102,9 @@ def _docs(app: FastAPI) -> str:
     for path, methods in app.openapi()["paths"].items():
         for method, operation in methods.items():
             text = html.escape(operation.get("description") or operation.get("summary", ""))
-            rows.append(f"<tr><td><code>{method.upper()}</code></td><td><code>{html.escape(path)}</code></td><td>{html.escape(operation.get('summary', ''))}</td><td>{text}</td></tr>")
+            rows.append(
+                f"<tr><td><code>{method.upper()}</code></td><td><code>{html.escape(path)}</code></td><td>{html.escape(operation.get('summary', ''))}</td><td>{text}</td></tr>"
+            )
     return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Crossdock API</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1a1a1a;background:#fff}}table{{border-collapse:collapse;width:100%}}
 th,td{{text-align:left;padding:.5rem;border-bottom:1px solid #ccc;vertical-align:top}}code{{background:#f2f2f2;padding:.1em .3em}}a{{color:#0645ad}}</style></head>

@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Protocol
@@ -69,18 +70,18 @@ class Sold:
     held_ms: int
 
 
-def check(spec: ShopsSpec, places: PlacesLike, urls: Mapping[str, str], square_at: Sequence[str] = ("lyon", "paris")) -> dict[str, Any]:
+def check(spec: ShopsSpec, places: PlacesLike, urls: Mapping[str, str], square_at: Sequence[str] = ("lyon",),
+          client: httpx2.Client | None = None) -> dict[str, Any]:  # fmt: skip
     """Compare 100 % of the SKUs in every shop. `square_at`: the tills at which Square's number is expected to stand."""
     if any(place.safety_stock for place in places.locations.values()):
         raise ValueError("this check does not cover safety stock")
-    with httpx2.Client(timeout=10, trust_env=False) as client:
-        shops = {
-            "shopify": lambda: _shopify(client, spec, urls),
-            "square": lambda: _square(client, spec, urls, square_at),
-            "woocommerce": lambda: _woocommerce(client, spec, urls),
+    with nullcontext(client) if client is not None else httpx2.Client(timeout=10, trust_env=False) as asks:
+        read = {
+            "shopify": _shopify(asks, spec, urls["shopify"]),
+            "square": _square(asks, spec, urls["square"], square_at),
+            "woocommerce": _woocommerce(asks, spec, urls["woocommerce"]),
         }
-        read = {name: ask() for name, ask in shops.items()}
-        books = read_books(client, urls)
+        books = read_books(asks, urls)
     ranges = expected(books, places)
     channels = {name: _verdict(ranges[name], read[name]) | _counters(books[name]) for name in read}
     measured = latency(books, places, square_at)
@@ -160,7 +161,7 @@ def _counters(book: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def latency(books: Mapping[str, Any], places: PlacesLike, square_at: Sequence[str] = ("lyon", "paris")) -> dict[str, Any]:
+def latency(books: Mapping[str, Any], places: PlacesLike, square_at: Sequence[str] = ("lyon",)) -> dict[str, Any]:
     """From a sale to the last other shop's write that contains it, in ms.
 
     A write contains a sale when it brings the number down to what is left after it. Not measured: sales after which no other
@@ -176,16 +177,11 @@ def latency(books: Mapping[str, Any], places: PlacesLike, square_at: Sequence[st
     held = {(line.channel, line.order): line.held_ms for line in _lines(books)}
     for line, left, raised_at in _after(books):
         for name in books:
-            if name != line.channel:
+            kept = places.channels[name].buffer
+            wanted, before = max(0, left - kept), max(0, left + line.units - kept)
+            if name != line.channel and wanted != before:
                 for place in targets[name]:
-                    _measure(
-                        took,
-                        line,
-                        max(0, left - places.channels[name].buffer),
-                        left + line.units - places.channels[name].buffer,
-                        writes[name, place, line.sku],
-                        raised_at,
-                    )
+                    _measure(took, line, wanted, writes[name, place, line.sku], raised_at)
     on_time = {key: ms for key, ms in took.items() if not held[key]}
     return {
         "on_time": _figures(on_time.values()),
@@ -208,9 +204,7 @@ def _after(books: Mapping[str, Any]) -> Iterable[tuple[Sold, int, int | None]]:
                 yield line, left, next((at for at in raises if at >= line.at), None)
 
 
-def _measure(took: dict[tuple[str, str], int], line: Sold, wanted: int, before: int, writes: Sequence[tuple[int, int]], raised_at: int | None) -> None:
-    if wanted == max(0, before):
-        return
+def _measure(took: dict[tuple[str, str], int], line: Sold, wanted: int, writes: Sequence[tuple[int, int]], raised_at: int | None) -> None:
     at = next((at for at, quantity in writes if at >= line.at and quantity <= wanted), None)
     if at is None or (raised_at is not None and raised_at <= at):
         return
@@ -239,11 +233,11 @@ def _ask(client: httpx2.Client, method: str, url: str, **more: Any) -> httpx2.Re
     raise TimeoutError(f"{method} {url.split('?')[0]}: still busy after {TRIES} tries")
 
 
-def _shopify(client: httpx2.Client, spec: ShopsSpec, urls: Mapping[str, str]) -> dict[str, Sequence[int]]:
+def _shopify(client: httpx2.Client, spec: ShopsSpec, url: str) -> dict[str, Sequence[int]]:
     read: dict[str, Sequence[int]] = {}
     after = None
     while True:
-        page = _graphql(client, spec, urls["shopify"], {"after": after})["productVariants"]
+        page = _graphql(client, spec, url, {"after": after})["productVariants"]
         for node in page["nodes"]:
             levels = node["inventoryItem"]["inventoryLevels"]["nodes"]
             read[node["sku"]] = [level["quantities"][0]["quantity"] for level in levels]
@@ -265,8 +259,8 @@ def _graphql(client: httpx2.Client, spec: ShopsSpec, url: str, variables: Mappin
     raise TimeoutError(f"shopify: still throttled after {TRIES} tries")
 
 
-def _square(client: httpx2.Client, spec: ShopsSpec, urls: Mapping[str, str], square_at: Sequence[str]) -> dict[str, Sequence[int]]:
-    url, headers = urls["square"], {"Authorization": f"Bearer {spec.secrets.square_token}", "Square-Version": "2025-08-20"}
+def _square(client: httpx2.Client, spec: ShopsSpec, url: str, square_at: Sequence[str]) -> dict[str, Sequence[int]]:
+    headers = {"Authorization": f"Bearer {spec.secrets.square_token}", "Square-Version": "2025-08-20"}
     found = _ask(client, "GET", f"{url}/v2/locations", headers=headers).json()["locations"]
     locations = [location["id"] for location in found if location["name"].lower() in square_at]
     skus: dict[str, str] = {}
@@ -286,8 +280,9 @@ def _square(client: httpx2.Client, spec: ShopsSpec, urls: Mapping[str, str], squ
     return dict(read)
 
 
-def _woocommerce(client: httpx2.Client, spec: ShopsSpec, urls: Mapping[str, str]) -> dict[str, Sequence[int]]:
-    base, read = f"{urls['woocommerce']}/wp-json/wc/v3", {}
+def _woocommerce(client: httpx2.Client, spec: ShopsSpec, url: str) -> dict[str, Sequence[int]]:
+    base = f"{url}/wp-json/wc/v3"
+    read: dict[str, Sequence[int]] = {}
     for product in _pages(client, spec, f"{base}/products"):
         if product["type"] == "variable":
             read |= {v["sku"]: [v["stock_quantity"]] for v in _pages(client, spec, f"{base}/products/{product['id']}/variations")}

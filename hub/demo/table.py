@@ -76,7 +76,9 @@ class Screen:
         lines = [HEADS, *(cells(row) for row in rows)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
         for line in lines:
-            self.say("  ".join(text.ljust(width) if i in (0, 8) else text.rjust(width) for i, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip())
+            self.say(
+                "  ".join(text.ljust(width) if i in (0, 8) else text.rjust(width) for i, (text, width) in enumerate(zip(line, widths, strict=True))).rstrip()
+            )
         self.say(revenue_line(rows))
 
 

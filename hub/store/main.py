@@ -29,7 +29,14 @@ class Follower:
     def __init__(self, bootstrap: str, serde: Serde, engine: Engine) -> None:
         self._bootstrap, self._serde, self._engine = bootstrap, serde, engine
         self._consumer = Consumer(
-            {"bootstrap.servers": bootstrap, "group.id": "crossdock.store", "enable.auto.commit": False, "isolation.level": "read_committed", "auto.offset.reset": "error", "fetch.wait.max.ms": 20}
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "crossdock.store",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "error",
+                "fetch.wait.max.ms": 20,
+            }
         )
         self._at: dict[tuple[str, int], int] = {}
         self.seek()

@@ -25,7 +25,14 @@ def _when() -> DateTime:
     return DateTime(timezone=True)
 
 
-items = Table("items", metadata, Column("sku", String(255), primary_key=True), Column("title", String(1024)), Column("document", JSON, nullable=False), Column("updated_at", _when(), nullable=False))
+items = Table(
+    "items",
+    metadata,
+    Column("sku", String(255), primary_key=True),
+    Column("title", String(1024)),
+    Column("document", JSON, nullable=False),
+    Column("updated_at", _when(), nullable=False),
+)
 
 orders = Table(
     "orders",

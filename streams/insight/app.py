@@ -71,7 +71,11 @@ def build(bootstrap: str, serde: Serde, partitions: int, *, slot: str = "0", bea
         change: OrderChange = serde.unframe(SOURCE, event.value)
         return change.placed_at / 1000
 
-    table = app.Table("kpi", default=list, key_type=str, partitions=partitions, help="figures per channel and minute").tumbling(MINUTE, expires=KEPT).relative_to(placed_at)
+    table = (
+        app.Table("kpi", default=list, key_type=str, partitions=partitions, help="figures per channel and minute")
+        .tumbling(MINUTE, expires=KEPT)
+        .relative_to(placed_at)
+    )
 
     @app.agent(source, concurrency=1, name="kpi")
     async def kpi(stream: Any) -> None:
@@ -95,7 +99,9 @@ def build(bootstrap: str, serde: Serde, partitions: int, *, slot: str = "0", bea
             table[key] = after
         orders, units, revenue, _ = after or figures
         start = change.placed_at // 1000 // MINUTE * MINUTE * 1000
-        record = Kpi(channel=change.channel, currency=change.currency, window_start=start, orders=orders, units=units, revenue=Decimal(revenue), updated_at=change.at)
+        record = Kpi(
+            channel=change.channel, currency=change.currency, window_start=start, orders=orders, units=units, revenue=Decimal(revenue), updated_at=change.at
+        )
         out = key_of(SINK, record)
         await sink.send(key=out.encode(), value=serde.frame(SINK, record), partition=partition_for(partition_key(SINK, out), partitions))
 

@@ -103,7 +103,16 @@ def test_money_keeps_its_digits(engine: Engine) -> None:
 
     offsets(engine, IDS, ONE)
     order = Order(
-        order_id="shop:1", channel="shop", native_id="1", revision=1, phase="accepted", currency="EUR", total=Decimal("19.90"), lines=(), placed_at=1_790_000_000_000, updated_at=1_790_000_000_000
+        order_id="shop:1",
+        channel="shop",
+        native_id="1",
+        revision=1,
+        phase="accepted",
+        currency="EUR",
+        total=Decimal("19.90"),
+        lines=(),
+        placed_at=1_790_000_000_000,
+        updated_at=1_790_000_000_000,
     )
 
     write(engine, {"unified.order": [(["shop:1"], order)]}, {("unified.order", 0): (0, 1, 0)})

@@ -11,7 +11,8 @@ from functools import lru_cache
 from hub.demo.shops.spec import ShopsSpec
 
 PLACES = ("dc", "lyon", "paris")
-TILLS = ("lyon", "paris")
+TILLS = ("lyon",)
+"""Where Square sells. Paris is a back room: web orders can be served from it."""
 THINGS = ("Mug", "Plate", "Bowl", "Vase", "Towel", "Candle", "Lamp", "Basket", "Cushion", "Jug", "Tray", "Rug", "Stool", "Apron", "Clock")
 COLOURS = ("Blue", "Red", "Green", "White", "Black", "Yellow", "Pink", "Olive")
 UNITS_PER_SALE = 1.5
@@ -55,8 +56,8 @@ def opening(spec: ShopsSpec) -> Mapping[str, Mapping[str, int]]:
     for product in goods:
         expected = spec.rate * spec.horizon_s * UNITS_PER_SALE * product.weight / total_weight
         total = 6 + int(expected * rng.uniform(0.8, 2.2))
-        shelf = max(2, total // 5)
-        counts[product.sku] = {"dc": total - 2 * shelf, "lyon": shelf, "paris": shelf}
+        till, shelf = max(2, total * 2 // 5), max(1, total // 10)
+        counts[product.sku] = {"dc": total - till - shelf, "lyon": till, "paris": shelf}
     counts[goods[0].sku] = {"dc": 0, "lyon": 1, "paris": 0}
     return counts
 

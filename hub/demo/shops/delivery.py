@@ -53,11 +53,12 @@ def plan(seed: int, key: str, faults: Faults) -> Plan:
 class Sender:
     """Delivers webhooks concurrently. Lives in one event loop; `counters` are the shops' own."""
 
-    def __init__(self, faults: Faults, seed: int, counters: Mapping[str, Counter[str]]) -> None:
+    def __init__(self, faults: Faults, seed: int, counters: Mapping[str, Counter[str]], transport: httpx2.AsyncBaseTransport | None = None) -> None:
         self._faults, self._seed, self._counters = faults, seed, counters
         self._tasks: set[asyncio.Task[None]] = set()
         self._gates = {shop: asyncio.Semaphore(AT_ONCE) for shop in counters}
-        self._client = httpx2.AsyncClient(timeout=httpx2.Timeout(5.0, connect=1.0), trust_env=False, limits=httpx2.Limits(max_connections=3 * AT_ONCE))
+        limits = httpx2.Limits(max_connections=3 * AT_ONCE)
+        self._client = httpx2.AsyncClient(timeout=httpx2.Timeout(5.0, connect=1.0), trust_env=False, limits=limits, transport=transport)
 
     @property
     def pending(self) -> int:

@@ -16,7 +16,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import structlog
@@ -45,26 +45,15 @@ def wall() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make_shops(spec: ShopsSpec, clock: Clock, outbox: list[Webhook] | None = None) -> dict[str, Shop]:
-    """The three shops without servers; webhooks go to the outbox."""
-    box: list[Webhook] = [] if outbox is None else outbox
-
-    def keep(webhook: Webhook) -> int:
-        box.append(webhook)
-        return 0
-
-    return {kind.name: kind(spec, clock, keep) for kind in (Shopify, Square, WooCommerce)}
-
-
 class Town:
     """World, shops, sender and servers of one run."""
 
-    def __init__(self, spec: ShopsSpec) -> None:
-        self.spec = spec
-        self._late: Sender | None = None
-        self.shops: dict[str, Shop] = {kind.name: kind(spec, wall, self._send) for kind in (Shopify, Square, WooCommerce)}
-        self.world = World(spec, self.shops, wall)
-        self._sockets = {name: _bind(spec.host, spec.ports.get(name, 0)) for name in self.shops}
+    def __init__(self, spec: ShopsSpec, clock: Clock = wall, send: Callable[[Webhook], int] | None = None) -> None:
+        self.spec, self.clock = spec, clock
+        self.shops: dict[str, Shop] = {kind.name: kind(spec, clock, send or self._send) for kind in (Shopify, Square, WooCommerce)}
+        self.world = World(spec, self.shops, clock)
+        self._sender: Sender | None = None
+        self._sockets: dict[str, socket.socket] = {}
         self._changed = asyncio.Event()
 
     @property
@@ -74,8 +63,9 @@ class Town:
 
     async def live(self, stop: threading.Event) -> None:
         """Serve until asked to stop."""
-        self._late = Sender(self.spec.faults, self.spec.seed, {name: shop.book.counters for name, shop in self.shops.items()})
-        servers = {name: _Server(self._app(shop)) for name, shop in self.shops.items()}
+        self._sockets = {name: _bind(self.spec.host, self.spec.ports.get(name, 0)) for name in self.shops}
+        self._sender = Sender(self.spec.faults, self.spec.seed, {name: shop.book.counters for name, shop in self.shops.items()})
+        servers = {name: _Server(self.app(shop)) for name, shop in self.shops.items()}
         tasks = [asyncio.create_task(server.serve(sockets=[self._sockets[name]])) for name, server in servers.items()]
         tasks.append(asyncio.create_task(self._sell()))
         if self.spec.report is not None:
@@ -86,7 +76,7 @@ class Town:
             server.should_exit = server.force_exit = True
         tasks[-1].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._late.close()
+        await self._sender.close()
 
     async def _until(self, stop: threading.Event, tasks: list[asyncio.Task[None]]) -> None:
         while not stop.is_set():
@@ -99,15 +89,16 @@ class Town:
     async def _sell(self) -> None:
         while True:
             due = self.world.run_due()
-            wait = None if due is None else max(0.0, (due - wall()) / 1000)
+            wait = None if due is None else max(0.0, (due - self.clock()) / 1000)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), wait)
             self._changed.clear()
 
     def _send(self, webhook: Webhook) -> int:
-        return self._late.send(webhook) if self._late is not None else 0
+        return self._sender.send(webhook) if self._sender is not None else 0
 
-    def _app(self, shop: Shop) -> Starlette:
+    def app(self, shop: Shop) -> Starlette:
+        """A shop's API and the world's controls."""
         control = [
             Route("/_world/start", self._start, methods=["POST"]),
             Route("/_world/stop", self._stop, methods=["POST"]),
@@ -132,7 +123,7 @@ class Town:
         return await self._state(request)
 
     async def _state(self, request: Request) -> Response:
-        pending = self._late.pending if self._late is not None else 0
+        pending = self._sender.pending if self._sender is not None else 0
         return JSONResponse({"selling": self.world.selling, "started_at": self.world.started_at, "pending": pending, "now": wall()})
 
     async def _diary(self, request: Request) -> Response:

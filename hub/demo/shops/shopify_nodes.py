@@ -212,7 +212,7 @@ class OrderNodes:
             "totalRefundedSet": bag(total if gone and order.paid else 0), "subtotalLineItemsQuantity": sum(line.units for line in order.lines),
             "currentSubtotalLineItemsQuantity": 0 if gone else sum(line.units for line in order.lines), "shippingAddress": address,
             "billingAddress": address, "fulfillments": lambda info, first=None, query=None: self._fulfillments(order)[:first],
-            "refunds": lambda info, first=None: self._refunds(order)[:first], "retailLocation": None, "physicalLocation": None,
+            "refunds": lambda info, first=None: self._refunds(order)[:first], "retailLocation": None, "physicalLocation": None, "shippingLine": None,
             "paymentGatewayNames": ["bogus"],
         }  # fmt: skip
 

@@ -132,6 +132,11 @@ type Location implements LegacyInteroperability & Node {
     InventoryLevelConnection!
 }
 
+type ShippingLine {
+  id: ID
+  title: String!
+}
+
 type Order implements LegacyInteroperability & Node {
   id: ID!
   legacyResourceId: UnsignedInt64!
@@ -171,6 +176,7 @@ type Order implements LegacyInteroperability & Node {
   currentSubtotalLineItemsQuantity: Int!
   subtotalLineItemsQuantity: Int!
   shippingAddress: MailingAddress
+  shippingLine: ShippingLine
   billingAddress: MailingAddress
   fulfillments(first: Int, query: String): [Fulfillment!]!
   refunds(first: Int): [Refund!]!

@@ -1,4 +1,4 @@
-"""Square's double: two tills, webhooks that are only notices, REST API in square_api.py."""
+"""Square's double: tills, webhooks that are only notices, REST API in square_api.py."""
 
 from __future__ import annotations
 

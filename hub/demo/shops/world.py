@@ -184,11 +184,11 @@ class World:
         if first.number(product.sku, "lyon") < 1 or second.number(product.sku, "dc") < 1:
             self._at(self.clock() + RACE_RETRY_MS, self._race)
             return
-        self._racing = product.sku
         order = first.sell(Sale(90_001, "lyon", ((product, 1),), 7))
         if order is not None:
             self._taken(first.name, order)
             self._write("last-one", first.name, sku=product.sku, title=product.title, place="lyon", order=order.id)
+        self._racing = product.sku
         self._at(self.clock() + self.spec.behaviour.race_gap_ms, lambda: self._second(second, product))
 
     def _second(self, shop: Shop, product: Product) -> None:

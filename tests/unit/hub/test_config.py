@@ -20,8 +20,15 @@ LOCATIONS: dict[str, Any] = {
 def hub(**changes: Any) -> dict[str, Any]:
     """A hub.yaml of two channels, changed at the top level."""
     channels = {
-        "till": {"connector": "square", "settings": {"access_token": "env:T_TOKEN", "signature_key": "env:T_KEY", "location_id": "L1"}, "locations": {"lyon": "L1"}},
-        "shop": {"connector": "woocommerce", "settings": {"url": "http://127.0.0.1:1", "consumer_key": "env:T_TOKEN", "consumer_secret": "env:T_KEY", "webhook_secret": "env:T_KEY"}},
+        "till": {
+            "connector": "square",
+            "settings": {"access_token": "env:T_TOKEN", "signature_key": "env:T_KEY", "location_id": "L1"},
+            "locations": {"lyon": "L1"},
+        },
+        "shop": {
+            "connector": "woocommerce",
+            "settings": {"url": "http://127.0.0.1:1", "consumer_key": "env:T_TOKEN", "consumer_secret": "env:T_KEY", "webhook_secret": "env:T_KEY"},
+        },
     }
     return {"channels": channels, **changes}
 
@@ -64,16 +71,41 @@ def test_good_settings_are_read_and_secrets_resolved_but_never_shown(write: Any)
         (hub(kafak={}), None, "kafak", "Extra inputs"),
         (hub(ingest={"max_body": 1}), None, "ingest.max_body", "greater than or equal"),
         (changed("till", connector="sqaure"), None, "channels.till.connector", "no connector 'sqaure'"),
-        (changed("till", settings={"access_token": "in-the-clear", "signature_key": "env:T_KEY", "location_id": "L1"}), None, "settings.access_token", "reference"),
-        (changed("till", settings={"access_token": "env:NOT_THERE", "signature_key": "env:T_KEY", "location_id": "L1"}), None, "settings.access_token", "NOT_THERE is not set"),
-        (changed("till", settings={"access_token": "file:/not/there", "signature_key": "env:T_KEY", "location_id": "L1"}), None, "settings.access_token", "cannot be read"),
+        (
+            changed("till", settings={"access_token": "in-the-clear", "signature_key": "env:T_KEY", "location_id": "L1"}),
+            None,
+            "settings.access_token",
+            "reference",
+        ),
+        (
+            changed("till", settings={"access_token": "env:NOT_THERE", "signature_key": "env:T_KEY", "location_id": "L1"}),
+            None,
+            "settings.access_token",
+            "NOT_THERE is not set",
+        ),
+        (
+            changed("till", settings={"access_token": "file:/not/there", "signature_key": "env:T_KEY", "location_id": "L1"}),
+            None,
+            "settings.access_token",
+            "cannot be read",
+        ),
         (changed("till", locations={"mars": "L9"}), None, "channels.till.locations", "no place 'mars'"),
         ({"channels": {"till": hub()["channels"]["till"]}}, None, "channels", "'shop', which is not configured"),
         (hub(), {**LOCATIONS, "channels": {"till": {"locations": ["lyon", "lyon"]}}}, "channels.till.locations", "stands twice"),
         (hub(), {**LOCATIONS, "channels": {"till": {"locations": ["nowhere"]}}}, "channels.till.locations", "no place 'nowhere'"),
-        (hub(), {**LOCATIONS, "locations": {"lyon": {"authority": "till", "opening": "till"}, "dc": {"authority": "hub"}}}, "lyon.opening", "only a place that the hub counts"),
+        (
+            hub(),
+            {**LOCATIONS, "locations": {"lyon": {"authority": "till", "opening": "till"}, "dc": {"authority": "hub"}}},
+            "lyon.opening",
+            "only a place that the hub counts",
+        ),
         (hub(), {**LOCATIONS, "locations": {"lyon": {"authority": "till"}, "dc": {"authority": "hub"}}}, "channels.till.sink", "owns the count"),
-        (hub(), {**LOCATIONS, "locations": {"lyon": {"authority": "hub", "measure": "guess"}, "dc": {"authority": "hub"}}}, "locations.lyon.measure", "Input should be"),
+        (
+            hub(),
+            {**LOCATIONS, "locations": {"lyon": {"authority": "hub", "measure": "guess"}, "dc": {"authority": "hub"}}},
+            "locations.lyon.measure",
+            "Input should be",
+        ),
         ("channels: [", None, "hub.yaml", "not YAML"),
     ],
 )
