@@ -1,0 +1,319 @@
+"""Deliver on real Kafka: a lane restored from the topics, killed, doubled, and its dead letters."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from hub import kafka as kafka_reader
+from hub.deliver.feed import AVAILABILITY, ITEM, Feed
+from hub.deliver.lane import Lane
+from hub.deliver.ledger import DEAD, SENT, Ledger
+from hub.http import Caller
+from schemas.catalogue import key_of, partition_for, partition_key, position_topic
+from schemas.records import Availability, Delivered, Item, ItemChannel
+from schemas.registry import LocalSerde
+from tests.support import eventually
+from tests.support.toy import Toy, ToySettings, ToyShop
+
+CAUSE = 1_790_000_000_000
+
+
+@dataclass
+class World:
+    """One channel of its own on the shared topics."""
+
+    bootstrap: str
+    channel: str
+    domain: str
+    partitions: int
+    producer: Producer
+    shop: ToyShop = field(default_factory=ToyShop)
+    revision: int = 0
+
+    def say(self, sku: str, available: int | None, own: int = 0) -> None:
+        """A new availability."""
+        self.revision += 1
+        self.write(
+            AVAILABILITY,
+            Availability(
+                channel=self.channel,
+                sku=sku,
+                status="unknown" if available is None else "known",
+                available=available,
+                buffer=0,
+                waiting=0,
+                parts=(),
+                own=own,
+                cause_at=CAUSE,
+                revision=self.revision,
+                updated_at=CAUSE,
+            ),
+        )
+
+    def item(self, sku: str) -> None:
+        """A listing in this channel."""
+        listing = ItemChannel(channel=self.channel, native_id=f"n-{sku}", native={}, as_of=0)
+        self.write(ITEM, Item(sku=sku, channels=(listing,), revision=1, updated_at=CAUSE))
+
+    def write(self, topic: str, record: Any, value: bytes | None = None) -> None:
+        """Where the streams would write it."""
+        key = key_of(topic, record)
+        partition = partition_for(partition_key(topic, key), self.partitions) if topic == AVAILABILITY else 0
+        self.producer.produce(topic, LocalSerde().frame(topic, record) if value is None else value, key.encode(), partition)
+        assert self.producer.flush(30) == 0
+
+    def ledger(self) -> list[Delivered]:
+        """Everything this channel was told, as it was written down."""
+        found = [record for record in kafka_reader.read_all(self.bootstrap, SENT) if (record.key or b"").startswith(f"{self.channel}|".encode())]
+        return [LocalSerde().unframe(SENT, record.value or b"") for record in found]
+
+
+@pytest.fixture
+def world(kafka: str) -> World:
+    """A channel nobody else has; the unified topics are made when they are not there yet."""
+    name = f"toy{uuid.uuid4().hex[:10]}"
+    client = AdminClient({"bootstrap.servers": kafka})
+    there = client.list_topics(timeout=30).topics
+    compact = {"cleanup.policy": "compact"}
+    wanted = [NewTopic(topic, 2, 1, config=compact) for topic in (AVAILABILITY, ITEM, SENT)]
+    wanted += [NewTopic(DEAD, 2, 1), NewTopic(position_topic(name), 1, 1, config=compact)]
+    missing = [topic for topic in wanted if topic.topic not in there]
+    for made in client.create_topics(missing).values():
+        made.result(30)
+    partitions = len(eventually(lambda: client.list_topics(AVAILABILITY, timeout=30).topics[AVAILABILITY].partitions))
+    return World(kafka, name, name, partitions, Producer({"bootstrap.servers": kafka, "acks": "all"}))
+
+
+class Running:
+    """A lane in a thread, as hub.deliver.main runs it."""
+
+    def __init__(self, world: World, slot: str = "0", reconcile: float = 3600.0) -> None:
+        self.world, self.stop = world, threading.Event()
+        self.error: BaseException | None = None
+        caller = Caller(world.channel, Toy, ToySettings(), transport=world.shop.transport)
+        self.ledger = Ledger(world.bootstrap, LocalSerde(), world.channel)
+        self.lane = Lane(world.channel, Toy.sink, ToySettings(), caller, self.ledger, reconcile=reconcile)
+        self.feed = Feed(world.bootstrap, LocalSerde(), self.lane, self.ledger, world.domain, slot)
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self._thread.join(60)
+        self.feed.close()
+        self.ledger.close()
+        assert self.error is None
+
+    def _run(self) -> None:
+        try:
+            while not self.stop.is_set():
+                self.feed.poll(0.0 if self.feed.restored and self.lane.ready else 0.05)
+                if self.feed.restored:
+                    self.lane.work()
+        except BaseException as error:  # noqa: BLE001 - shown when the block is left
+            self.error = error
+
+
+def settled(world: World, **stock: int) -> bool:
+    """Whether the shop has these numbers."""
+    return all(world.shop.stock[f"n-{sku}"] == quantity for sku, quantity in stock.items())
+
+
+def test_availability_reaches_the_shop_and_the_ledger(world: World) -> None:
+    """Items and availability from the topics, before the start and after it; others' channels are nobody's business here."""
+    world.shop.stock = {"n-MUG": 9, "n-CUP": 9}
+    world.item("MUG")
+    world.item("CUP")
+    world.say("MUG", 5)
+    with Running(world) as running:
+        eventually(lambda: settled(world, MUG=5))
+        world.say("CUP", 3)
+        world.say("MUG", 4)
+        eventually(lambda: settled(world, MUG=4, CUP=3))
+        eventually(lambda: running.lane.idle)
+    last = {told.key: told for told in world.ledger()}
+    assert {sku: (told.outcome, told.sent) for sku, told in last.items()} == {"MUG": ("accepted", 4), "CUP": ("accepted", 3)}
+    assert last["MUG"].cause_at == CAUSE
+
+
+def test_a_restart_sends_nothing_twice_and_what_came_meanwhile_once(world: World) -> None:
+    """The second lane reads topics and ledger from the beginning: one put for the one news, none for the rest."""
+    world.shop.stock = {f"n-S{n}": 9 for n in range(20)}
+    for n in range(20):
+        world.item(f"S{n}")
+        world.say(f"S{n}", 5)
+    with Running(world):
+        eventually(lambda: settled(world, **{f"S{n}": 5 for n in range(20)}))
+    world.say("S7", 2)
+    world.shop.puts.clear()
+    with Running(world) as running:
+        eventually(lambda: settled(world, S7=2))
+        eventually(lambda: running.lane.idle)
+    assert [(put["id"], put["quantity"]) for put in world.shop.puts] == [("n-S7", 2)]
+
+
+def test_offsets_are_committed_when_everything_is_told(world: World) -> None:
+    """The group's lag is how far the channel is behind: above 0 while it is away, 0 when it has been told."""
+    world.shop.stock = {"n-MUG": 9}
+    world.item("MUG")
+    world.shop.fail = lambda request: httpx2.Response(503)
+    world.say("MUG", 5)
+    with Running(world) as running:
+        eventually(lambda: running.feed.restored and bool(world.shop.requests))
+
+        def lag() -> int:
+            return sum(kafka_reader.lag(world.bootstrap, f"deliver.{world.channel}", [AVAILABILITY]).values())
+
+        assert lag() > 0
+        world.shop.fail = lambda request: None
+        eventually(lambda: settled(world, MUG=5))
+        eventually(lambda: lag() == 0)
+
+
+def test_what_is_refused_is_dead_with_its_bytes(world: World) -> None:
+    """Original key, value, timestamp and headers, and why."""
+    world.shop.stock = {"n-MUG": 9}
+    world.shop.refused = {"n-MUG"}
+    world.item("MUG")
+    world.say("MUG", 5)
+    key = f"{world.channel}|MUG".encode()
+    with Running(world):
+
+        def letters() -> list[Any]:
+            return [record for record in kafka_reader.read_all(world.bootstrap, DEAD) if record.key == key]
+
+        [letter] = eventually(letters)
+    [original] = [record for record in kafka_reader.read_all(world.bootstrap, AVAILABILITY) if record.key == key]
+    assert (letter.value, letter.at) == (original.value, original.at)
+    headers = dict(letter.headers)
+    assert headers["crossdock.dlq.reason"] == b"refused-by-channel"
+    assert headers["crossdock.dlq.source"] == world.channel.encode()
+    assert headers["__connect.errors.topic"] == AVAILABILITY.encode()
+    assert headers["__connect.errors.offset"] == str(original.offset).encode()
+    assert {told.key: told.outcome for told in world.ledger()} == {"MUG": "refused"}
+
+
+def test_an_undecodable_availability_stops_nobody(world: World) -> None:
+    """Garbage under our key becomes a dead letter and the next SKU is told."""
+    world.shop.stock = {"n-MUG": 9, "n-CUP": 9}
+    world.item("MUG")
+    world.item("CUP")
+    bad = Availability(channel=world.channel, sku="MUG", status="known", available=1, buffer=0, waiting=0, parts=(), revision=1, updated_at=0)
+    world.write(AVAILABILITY, bad, b"\x00garbage")
+    world.say("CUP", 3)
+    with Running(world):
+        eventually(lambda: settled(world, CUP=3))
+    assert [record.value for record in kafka_reader.read_all(world.bootstrap, DEAD) if record.key == f"{world.channel}|MUG".encode()] == [b"\x00garbage"]
+    assert settled(world, MUG=9)
+
+
+def test_two_processes_share_a_channel_and_do_no_harm(world: World) -> None:
+    """A second process joins while numbers change, and the first leaves: every number is right, each SKU told by one of them."""
+    skus = [f"S{n}" for n in range(12)]
+    world.shop.stock = {f"n-{sku}": 100 for sku in skus}
+    for sku in skus:
+        world.item(sku)
+        world.say(sku, 50)
+    with Running(world, "a") as first:
+        eventually(lambda: settled(world, **dict.fromkeys(skus, 50)))
+        with Running(world, "b") as second:
+            eventually(lambda: second.feed.restored and first.feed.restored)
+            for sku in skus:
+                world.say(sku, 40)
+            eventually(lambda: settled(world, **dict.fromkeys(skus, 40)))
+            eventually(lambda: first.lane.idle and second.lane.idle)
+    assert {told.key: (told.sent, told.sold) for told in world.ledger()} == dict.fromkeys(skus, (40, 0))
+
+
+# a process of its own, killed -----------------------------------------------------------------------------------------
+
+WORKER = """
+import sys, threading
+from hub.deliver.feed import Feed
+from hub.deliver.lane import Lane
+from hub.deliver.ledger import Ledger
+from hub.http import Caller
+from schemas.registry import LocalSerde
+from tests.support.toy import Toy, ToySettings
+bootstrap, channel, url = sys.argv[1:]
+settings = ToySettings(base_url=url)
+ledger = Ledger(bootstrap, LocalSerde(), channel)
+lane = Lane(channel, Toy.sink, settings, Caller(channel, Toy, settings), ledger)
+feed = Feed(bootstrap, LocalSerde(), lane, ledger, channel, "0")
+while True:
+    feed.poll(0.0 if feed.restored and lane.ready else 0.05)
+    if feed.restored:
+        lane.work()
+"""
+
+
+@pytest.fixture
+def shop_url(world: World) -> Iterator[str]:
+    """The toy shop behind a real server."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            content = self.rfile.read(int(self.headers["content-length"]))
+            answer = world.shop.answer(httpx2.Request("POST", f"http://toy.test{self.path}", content=content, headers=dict(self.headers.items())))
+            self.send_response(answer.status_code)
+            self.send_header("content-length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def worker(world: World, url: str, failpoint: str = "") -> subprocess.Popen[bytes]:
+    """A lane in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, world.bootstrap, world.channel, url],
+        env={**os.environ, "CROSSDOCK_FAILPOINT": failpoint},
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def test_killed_after_the_channel_took_the_number(world: World, shop_url: str) -> None:
+    """kill -9 between the channel's answer and the ledger: the ledger says unknown; the next process reads, finds the
+    number, counts no sale, and writes nothing."""
+    world.shop.stock = {"n-MUG": 9}
+    world.item("MUG")
+    world.say("MUG", 6)
+    killed = worker(world, shop_url, "deliver.after-send")
+    assert killed.wait(60) == -signal.SIGKILL
+    assert world.shop.stock["n-MUG"] == 6
+    assert [(told.outcome, told.pending, told.read) for told in world.ledger()] == [("unknown", 6, 9)]
+    again = worker(world, shop_url)
+    try:
+        eventually(lambda: world.ledger()[-1].outcome == "unchanged", within=60)
+    finally:
+        again.kill()
+        again.wait(30)
+    last = world.ledger()[-1]
+    assert (last.sent, last.sold) == (6, 0)
+    assert len(world.shop.puts) == 1
