@@ -62,7 +62,8 @@ def test_abort(world: World) -> None:
     worker.faults.next += ["refused"] * 3
     ids += world.feed(20)
     world.waits_until_counted(ids)
-    assert worker.observer.transactions["aborted"] == 3
+    assert not worker.faults.next
+    assert worker.observer.transactions["aborted"] >= 3  # on Kafka the one after an abort may need another
     ids += world.feed(5)
     world.waits_until_counted(ids)
     worker.stop()
@@ -304,7 +305,7 @@ def test_poison_limit(world: World) -> None:
 
 def test_dead_letters_unwritable(world: World) -> None:
     """While dead letters cannot be written the column does not advance; the other one does."""
-    world.set_limit(world.dead, 50)
+    world.set_limit(world.dead, 150)  # a transaction's marker still fits, the letter does not
     worker = world.start()
     world.put(world.input, b"{" * 200, key=b"k1")
     ids = world.feed(1, key="k1")

@@ -18,7 +18,7 @@ import psutil
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
-from hub.errors import Stop
+from hub.errors import Retry, Stop
 from schemas.records import Progress
 from streams import progress
 from streams.clock import SystemClock
@@ -365,7 +365,13 @@ class KafkaWorld(World):
         new = [NewTopic(topic, n, 1, config={"cleanup.policy": "compact"} if compacted.get(topic) else {}) for topic, n in topics.items()]
         for answer in self._admin.create_topics(new).values():
             answer.result(30)
-        eventually(lambda: all(topic in self._admin.list_topics(timeout=10).topics for topic in topics))
+        eventually(lambda: self._led([Place(topic, number) for topic, n in topics.items() for number in range(n)]))
+
+    def _led(self, places: Sequence[Place]) -> bool:
+        try:
+            return bool(self.log.ends(places, committed=True))
+        except Retry:  # no leader yet
+            return False
 
     def append(self, topic: str, key: bytes | None, value: bytes | None, partition: int, headers: Sequence[tuple[str, bytes]], at: int) -> None:
         self._producer.produce(topic, value, key, partition, timestamp=at, headers=list(headers))
