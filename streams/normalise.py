@@ -170,8 +170,26 @@ class NormaliseProcessor:
         try:
             records = list(mapping.streams[raw.stream](given, Items(view, mapping)))
         except DEFECTS as error:
-            raise Refuse(f"the mapping of {mapping.domain} {raw.stream} failed: {type(error).__name__}", Reason.UNMAPPED) from error
+            message = f"the mapping of {mapping.domain} {raw.stream} failed: {type(error).__name__}"
+            raise Refuse(message, _blame(raw.payload)) from error
+        except Refuse as refused:
+            if refused.reason != Reason.UNMAPPED:
+                raise
+            raise Refuse(str(refused), _blame(raw.payload)) from refused
         return [out for record in records for out in _events(view, raw, record)]
+
+
+def _blame(payload: bytes) -> Reason:
+    """Why a payload could not be mapped: JSON that is broken further in than the mapping looked is undecodable."""
+    if payload.lstrip()[:1] not in (b"{", b"[", b'"'):
+        return Reason.UNMAPPED
+    try:
+        msgspec.json.decode(payload)
+    except msgspec.ValidationError:
+        return Reason.UNMAPPED
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Reason.UNDECODABLE
+    return Reason.UNMAPPED
 
 
 def _events(view: View, raw: Raw, record: Any) -> Iterable[Out]:
