@@ -39,7 +39,7 @@ def cache_home() -> Path:
 
 def everything() -> None:
     """Bring all files of all servers at once: the first start of a machine."""
-    kafka_jars()
+    _files(locked("kafka") + (() if _home().is_dir() else locked("registry")))
     registry_home()
 
 
@@ -50,17 +50,21 @@ def kafka_jars() -> tuple[Path, ...]:
 
 def registry_home() -> Path:
     """Folder of the unpacked registry, fetched and unpacked when it is not there."""
-    (archive,) = locked("registry")
-    home = cache_home() / "registry" / archive.sha256[:16]
+    home = _home()
     if home.is_dir():
         return home
-    (path,) = _files((archive,))
+    (path,) = _files(locked("registry"))
     with _exclusive(home.parent):
         if not home.is_dir():
             _unpack(path, home)
     if _offline_folder() is None:
         path.unlink(missing_ok=True)
     return home
+
+
+def _home() -> Path:
+    (archive,) = locked("registry")
+    return cache_home() / "registry" / archive.sha256[:16]
 
 
 def _files(wanted: tuple[Locked, ...]) -> tuple[Path, ...]:
@@ -135,7 +139,7 @@ def _download(folder: Path, wanted: tuple[Locked, ...]) -> None:
     base = _base_url()
     largest_first = sorted(wanted, key=lambda file: -file.size)
     with (
-        httpx2.Client(timeout=httpx2.Timeout(30.0), follow_redirects=True, limits=httpx2.Limits(max_connections=STREAMS)) as client,
+        _client() as client,
         progress(f"{len(wanted)} files for the embedded servers", sum(file.size for file in wanted)) as meter,
         ThreadPoolExecutor(STREAMS) as pool,
     ):
@@ -145,7 +149,12 @@ def _download(folder: Path, wanted: tuple[Locked, ...]) -> None:
                 done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            client.close()  # ends the streams that still run
             raise
+
+
+def _client() -> httpx2.Client:
+    return httpx2.Client(timeout=httpx2.Timeout(30.0), follow_redirects=True, limits=httpx2.Limits(max_connections=STREAMS))
 
 
 def _fetch(client: httpx2.Client, url: str, folder: Path, file: Locked, meter: Progress) -> None:
@@ -156,15 +165,23 @@ def _fetch(client: httpx2.Client, url: str, folder: Path, file: Locked, meter: P
                 _stream(client, url, part, file, meter.advance)
     except httpx2.HTTPError as error:
         raise EmbeddedError(
-            f"Could not download {file.name} ({file.size} bytes) from {url}: {error or type(error).__name__}. "
+            f"Could not download {file.name} ({file.size} bytes) from {url}: {_why(error)}. "
             "Check the network, set CROSSDOCK_MAVEN_MIRROR to a Maven repository you reach, or CROSSDOCK_JARS to a folder with the files."
         ) from error
+    except OSError as error:
+        raise EmbeddedError(f"Could not write {part}: {error.strerror}. Make room there, or choose another place with XDG_CACHE_HOME.") from error
     try:
         _verify(part, file, url, "Nothing was kept. If this stays, something between here and there changes the file; set CROSSDOCK_MAVEN_MIRROR.")
     except EmbeddedError:
         part.unlink()
         raise
     part.replace(folder / file.name)
+
+
+def _why(error: httpx2.HTTPError) -> str:
+    if isinstance(error, httpx2.HTTPStatusError):
+        return f"it answered {error.response.status_code}"
+    return str(error) or type(error).__name__
 
 
 def _worth_retrying(error: Exception) -> bool:
@@ -176,7 +193,7 @@ def _worth_retrying(error: Exception) -> bool:
 def _stream(client: httpx2.Client, url: str, part: Path, file: Locked, advance: Callable[[int], None]) -> None:
     written = 0
     try:
-        with client.stream("GET", url) as answer, part.open("wb") as target:
+        with client.stream("GET", url, headers={"Accept-Encoding": "identity"}) as answer, part.open("wb") as target:
             answer.raise_for_status()
             for piece in answer.iter_raw(1 << 18):
                 written += len(piece)

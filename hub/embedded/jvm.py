@@ -20,6 +20,8 @@ from hub.embedded.java import Java, find
 GUARD = Path(__file__).with_name("guard.py")
 READY_WITHIN = 120.0
 GRACE = 10.0
+HELD_FOR = GRACE + 5.0
+"""How long to wait for a predecessor on the same folder: one whose owner was killed may still be ending."""
 _TRIES = 5
 _BIND = ("BindException", "Address already in use", "already in use", "Port already bound")
 _QUICK = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Djava.net.preferIPv4Stack=true")
@@ -39,6 +41,7 @@ class JavaServer(ABC):
         self.data_dir = Path(data_dir).absolute()
         self.heap_mb = heap_mb
         self.started_s = 0.0
+        self._log_from = 0
         self._wanted_port = port
         self._leases: list[ports.Lease] = []
         self._lock: int | None = None
@@ -73,19 +76,18 @@ class JavaServer(ABC):
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self._hold()
         try:
-            for attempt in range(1, _TRIES + 1):
-                self._launch()
-                if self._answers():
-                    self.started_s = time.monotonic() - began
-                    return self
-                reason = self._reason()
+            tries = 1
+            while not self._try():
+                reason, output = self._reason(), self._output()
                 self._end()
-                if self._wanted_port is not None or attempt == _TRIES or not any(sign in self._tail() for sign in _BIND):
-                    raise EmbeddedError(f"{self.name} did not start: {reason}. End of {self.log}:\n{self._tail()}")
+                if self._wanted_port is not None or tries == _TRIES or not any(sign in output for sign in _BIND):
+                    raise EmbeddedError(f"{self.name} did not start: {reason}. From {self.log}:\n{_telling(output)}")
+                tries += 1  # somebody took the port between our look and the server's bind
         except BaseException:
             self.stop()
             raise
-        raise AssertionError("unreachable")
+        self.started_s = time.monotonic() - began
+        return self
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL. Harmless when done twice or never started."""
@@ -111,7 +113,7 @@ class JavaServer(ABC):
     def _hold(self) -> None:
         """One server per folder. The guard inherits the lock, so it is free only when the server is really gone."""
         lock = os.open(self.data_dir / f"{self.name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-        until = time.monotonic() + GRACE + 5.0  # a predecessor whose owner was killed may still be ending
+        until = time.monotonic() + HELD_FOR
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,6 +136,7 @@ class JavaServer(ABC):
         reading, self._pipe = os.pipe()
         held = [lock for lock in (self._lock, *(lease.lock for lease in self._leases)) if lock is not None]
         with self.log.open("ab") as log:
+            self._log_from = log.tell()
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(GUARD), str(reading), str(pidfile), str(GRACE), *command],
                 stdin=subprocess.DEVNULL,
@@ -145,7 +148,9 @@ class JavaServer(ABC):
             )
         os.close(reading)
 
-    def _answers(self) -> bool:
+    def _try(self) -> bool:
+        """Launch once and wait until it answers (True) or has ended or taken too long (False)."""
+        self._launch()
         until = time.monotonic() + READY_WITHIN
         while self.alive and time.monotonic() < until:
             if self._ready():
@@ -174,6 +179,18 @@ class JavaServer(ABC):
         code = self._guard.poll() if self._guard is not None else None
         return f"no answer within {READY_WITHIN:.0f} s" if code is None else f"it ended with {code}"
 
-    def _tail(self, lines: int = 25) -> str:
-        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
-        return "\n".join(text.splitlines()[-lines:])
+    def _output(self) -> str:
+        """What this start wrote; earlier starts are in the same file, unless it was rolled over."""
+        with self.log.open("rb") as log:
+            if log.seek(0, os.SEEK_END) >= self._log_from:
+                log.seek(self._log_from)
+            else:
+                log.seek(0)
+            return log.read().decode("utf-8", errors="replace")
+
+
+def _telling(output: str, lines: int = 25) -> str:
+    """The lines that say what went wrong. A server that gives up writes many more about its orderly end."""
+    every = output.splitlines()
+    complaints = [line for line in every if not any(level in line for level in (" INFO ", " DEBUG ", " WARN "))]
+    return "\n".join((complaints or every)[-lines:])

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import uuid
+from pathlib import Path
 from typing import ClassVar
 
 from confluent_kafka import KafkaException
@@ -86,10 +87,9 @@ class Kafka(JavaServer):
 
     def _prepare(self, java: Java) -> list[str]:
         class_path = ":".join(str(jar) for jar in fetch.kafka_jars())
-        log_dir = self.data_dir / "kafka-log"
-        if not (log_dir / "meta.properties").exists():
+        if not (self._log_dir / "meta.properties").exists():
             self._format(java, class_path)
-        properties = self._write_properties("server.properties", str(log_dir))
+        properties = self._write_properties("server.properties", str(self._log_dir))
         logging = self.data_dir / "kafka-log4j2.properties"
         logging.write_text(_LOG4J.format(log=self.log), encoding="utf-8")
         return [
@@ -102,6 +102,10 @@ class Kafka(JavaServer):
             properties,
         ]
 
+    @property
+    def _log_dir(self) -> Path:
+        return self.data_dir / "kafka-log"
+
     def _write_properties(self, name: str, log_dir: str) -> str:
         path = self.data_dir / name
         path.write_text(_PROPERTIES.format(port=self.port, controller=self._leases[1].port, log_dir=log_dir), encoding="utf-8")
@@ -109,7 +113,7 @@ class Kafka(JavaServer):
 
     def _format(self, java: Java, class_path: str) -> None:
         """Format beside and rename, so that a kill in the middle leaves nothing half formatted."""
-        fresh, final = self.data_dir / "kafka-log.new", self.data_dir / "kafka-log"
+        fresh = self.data_dir / "kafka-log.new"
         shutil.rmtree(fresh, ignore_errors=True)
         properties = self._write_properties("format.properties", str(fresh))
         command = [str(java.command), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", _NATIVE, "-cp", class_path]
@@ -117,7 +121,7 @@ class Kafka(JavaServer):
         answer = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=120)
         if answer.returncode != 0:
             raise EmbeddedError(f"Kafka's storage could not be formatted in {fresh}: {answer.stdout}{answer.stderr}")
-        fresh.replace(final)
+        fresh.replace(self._log_dir)
 
     def _ready(self) -> bool:
         try:
@@ -126,9 +130,11 @@ class Kafka(JavaServer):
             return False
         client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 200})
         try:
-            return bool(client.list_topics(timeout=2.0).brokers)
+            found = client.list_topics(timeout=2.0)
         except KafkaException:
             return False
+        # Asked by id: a stranger on our port would answer just as well.
+        return bool(found.brokers) and f"cluster.id={found.cluster_id}\n" in (self._log_dir / "meta.properties").read_text(encoding="ascii")
 
 
 def _cluster_id() -> str:
