@@ -7,8 +7,9 @@ the same templates, so `spec` knows them too.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -166,20 +167,23 @@ def record_type(topic: str) -> type[msgspec.Struct] | None:
 
 def key_of(topic: str, record: msgspec.Struct) -> str:
     """The record's key in that topic."""
+    return "|".join([_part(field(record), topic) for field in _key_fields(topic)])
+
+
+@cache
+def _key_fields(topic: str) -> tuple[Callable[[Any], Any], ...]:
     key = spec(topic).key
     if key == ORIGINAL:
         raise ValueError(f"{topic}: the key is that of the record that was refused")
-    return "|".join([_quote(_field(record, path)) for path in key.split("|")])
+    return tuple(attrgetter(path) for path in key.split("|"))
 
 
-def _field(record: Any, path: str) -> str:
-    for name in path.split("."):
-        record = getattr(record, name)
-    if isinstance(record, str):
-        return record
-    if type(record) is int:
-        return str(record)
-    raise TypeError(f"{path}: {type(record).__name__} cannot be part of a key")
+def _part(value: Any, topic: str) -> str:
+    if isinstance(value, str):
+        return _quote(value)
+    if type(value) is int:
+        return str(value)
+    raise TypeError(f"{topic}: {type(value).__name__} cannot be part of a key")
 
 
 def _quote(part: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ def reader(record_name: str, writer: str) -> Reader:
             raise Incompatible(f"{record_name}: the writer's schema is no record")
         names = _Names(theirs)
         if _essence(theirs) == _essence(ours):
-            return lambda data, start: decode(struct, data, start)
+            return partial(decode, struct)
         _least(theirs, names, frozenset())
         if _clash(theirs, ours, names, _Names(ours)):
             raise Incompatible(f"{record_name}: the writer means another unit or scale by the same field")
