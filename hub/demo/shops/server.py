@@ -63,7 +63,13 @@ class Town:
 
     async def live(self, stop: threading.Event) -> None:
         """Serve until asked to stop."""
-        self._sockets = {name: _bind(self.spec.host, self.spec.ports.get(name, 0)) for name in self.shops}
+        with contextlib.ExitStack() as bound:
+            for name in self.shops:
+                self._sockets[name] = _bind(self.spec.host, self.spec.ports.get(name, 0))
+                bound.callback(self._sockets[name].close)
+            await self._serve(stop)
+
+    async def _serve(self, stop: threading.Event) -> None:
         self._sender = Sender(self.spec.faults, self.spec.seed, {name: shop.book.counters for name, shop in self.shops.items()})
         servers = {name: _Server(self.app(shop)) for name, shop in self.shops.items()}
         tasks = [asyncio.create_task(server.serve(sockets=[self._sockets[name]])) for name, server in servers.items()]
@@ -146,9 +152,13 @@ class _Server(uvicorn.Server):
 
 def _bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind((host, port))
-    bound.listen(256)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(256)
+    except OSError:
+        bound.close()
+        raise
     return bound
 
 
