@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from hub.sdk import Retry
+from hub.sdk import Refuse
 
 
 class Order(msgspec.Struct):
@@ -71,7 +71,7 @@ def tail(url: object) -> int:
     """The number at the end of one of the shop's URLs."""
     last = str(url).rstrip("/").rsplit("/", 1)[-1]
     if not (last.isascii() and last.isdigit()):
-        raise Retry("a URL of the shop does not end with a number")
+        raise Refuse("a URL of the shop does not end with a number", "unmapped")
     return int(last)
 
 

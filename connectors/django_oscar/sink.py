@@ -68,5 +68,5 @@ def _fields(content: bytes) -> str:
     """Which fields the shop complains of."""
     try:
         return ", ".join(sorted(msgspec.json.decode(content, type=dict[str, Any])))[:200]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "no reason given"

@@ -170,7 +170,7 @@ class NodeMove(msgspec.Struct, rename="camel"):
     restock_type: str = ""
 
 
-class NodeMoves(msgspec.Struct):
+class NodeMoves(msgspec.Struct, frozen=True):
     nodes: list[NodeMove] = []
 
 

@@ -71,7 +71,7 @@ def _set(settings: Here, levels: Sequence[Level]) -> Talk[list[Complaint] | None
     response = yield Request(method="POST", path="/v2/inventory/changes/batch-create", json=body)
     if response.status in (400, 404, 422):
         return _complaints(response)
-    judge(response)
+    shape(judge(response).json(), CountsPage)
     return None
 
 
@@ -92,7 +92,7 @@ def _complaints(response: Response) -> list[Complaint]:
     """What an answer complains of; at least one complaint."""
     try:
         listed = msgspec.json.decode(response.content, type=Complaints).errors or []
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         listed = []
     return listed or [Complaint(code=str(response.status))]
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from connectors.woocommerce.settings import WooCommerceSettings
-from hub.sdk import Item, Page, Request, Talk, judge
+from hub.sdk import Item, Page, Request, Stop, Talk, judge
 from hub.sdk.pagers import dump, load
-from hub.sdk.read import identity, shape
+from hub.sdk.read import fingerprint, identity, shape
 from hub.sdk.time import date_of, millis, rfc3339
 
 OVERLAP = 60_000
@@ -27,6 +27,7 @@ class Walk(msgspec.Struct, frozen=True, omit_defaults=True):
     opening  the very first round: open orders only
     mark     the shop's clock when the round began
     latest   newest change seen
+    held     what the page before held: a shop that gives one page for every number would be read for ever
     """
 
     since: int | None = None
@@ -34,6 +35,7 @@ class Walk(msgspec.Struct, frozen=True, omit_defaults=True):
     opening: bool = False
     mark: int | None = None
     latest: int | None = None
+    held: str = ""
 
 
 def read_orders(settings: WooCommerceSettings, position: str | None) -> Talk[Page]:
@@ -50,9 +52,9 @@ def read_orders(settings: WooCommerceSettings, position: str | None) -> Talk[Pag
     bound = changes[-1] - 1000
     in_order = changes == sorted(changes)
     if in_order and (at.since is None or bound > at.since):
-        following = Walk(since=bound, opening=at.opening, mark=mark, latest=latest)
+        following = Walk(since=bound, opening=at.opening, mark=mark, latest=latest, held=_held(rows, at))
     else:
-        following = Walk(since=at.since, page=at.page + 1, opening=at.opening, mark=mark, latest=latest)
+        following = Walk(since=at.since, page=at.page + 1, opening=at.opening, mark=mark, latest=latest, held=_held(rows, at))
     return Page(items, dump(following), more=True)
 
 
@@ -67,19 +69,27 @@ def read_items(settings: WooCommerceSettings, position: str | None) -> Talk[Page
         items += [Item("item", identity(product.get("id")), msgspec.json.encode(product), source=settings.base_url) for product in products]
     if len(rows) < PER_PAGE:
         return _end(items, at.since, mark, None)
-    return Page(items, dump(Walk(since=at.since, page=at.page + 1, mark=mark)), more=True)
+    return Page(items, dump(Walk(since=at.since, page=at.page + 1, mark=mark, held=_held(rows, at))), more=True)
 
 
 def _variations(parent: dict[str, Any]) -> Talk[list[dict[str, Any]]]:
     """All variations of a variable product, each with its parent's id and name."""
     found: list[dict[str, Any]] = []
-    product, page = identity(parent.get("id"), "0"), 1
+    product, at = identity(parent.get("id"), "0"), Walk()
     while True:
-        rows, _ = yield from _list(f"{API}/products/{product}/variations", Walk(page=page), {"orderby": "id", "order": "asc"})
+        rows, _ = yield from _list(f"{API}/products/{product}/variations", at, {"orderby": "id", "order": "asc"})
         found += [{**row, "crossdock_parent": parent.get("id"), "crossdock_parent_name": parent.get("name") or ""} for row in rows]
         if len(rows) < PER_PAGE:
             return found
-        page += 1
+        at = Walk(page=at.page + 1, held=_held(rows, at))
+
+
+def _held(rows: list[dict[str, Any]], at: Walk) -> str:
+    """What a full page holds. The same as the page before it: a person must look."""
+    held = fingerprint([f"{row.get('id')} {row.get('date_modified_gmt')}" for row in rows])
+    if held == at.held and at.page > 1:
+        raise Stop("the shop gives the same page for every page number")
+    return held
 
 
 def _list(path: str, at: Walk, params: dict[str, str]) -> Talk[tuple[list[dict[str, Any]], int | None]]:

@@ -86,7 +86,7 @@ def _quantity(row: Stock) -> int:
 def _words(response: Response) -> str:
     try:
         return _said(msgspec.json.decode(response.content, type=Fault))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"the shop answered {response.status}"
 
 

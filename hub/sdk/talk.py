@@ -47,7 +47,7 @@ class Response:
         """The body as JSON; raises Retry when it is none (a proxy's error page, usually)."""
         try:
             return msgspec.json.decode(self.content)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Retry(f"{self.status}: the answer is not JSON") from error
 
 
