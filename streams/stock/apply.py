@@ -182,7 +182,8 @@ class StockProcessor:
             return Step()
         work = Work(view, self.places, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
         for location in self.places.locations:
-            work.shelf(location)
+            shelf = work.shelf(location)
+            shelf.touched = shelf.touched or shelf.before is not None
         settle(work, None, everybody=True)
         publish(work, sums(work, None, 0, None))
         return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs)

@@ -22,6 +22,7 @@ def broken(view: View, sku: str, places: Places) -> list[str]:
     return [
         *_places(view, places, stocks, claims),
         *_claims(places, stocks, claims),
+        *_verdicts(places, stocks, claims),
         *_recalls(view, places, stocks, claims),
         *_sums(view, sku, claims, closed),
         *_channels(view, sku, places, stocks),
@@ -76,6 +77,29 @@ def _claims(places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) 
             yield f"{order} waits for {more}, which is free"
         if state.said_rev != state.claim.rev or state.said_held != held:
             yield f"{order} was told something else"
+
+
+def _verdicts(places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) -> Iterator[str]:
+    """Everybody has heard what holds now. Where a system counts what is `available`, its own orders have units set aside; those are left out here."""
+    for state in claims:
+        claim, held = state.claim, state.held
+        channel = places.channels.get(claim.channel)
+        candidates = claim.candidates if claim.candidates is not None else channel.locations if channel is not None else ()
+        if any(places.locations[place].measure == "available" for place in (*candidates, *claim.want)):
+            continue
+        more = {place: units - held.get(place, 0) for place, units in claim.want.items() if units > held.get(place, 0)}
+        missing = claim.unrouted + sum(more.values())
+        expected = "held" if not missing else "short"
+        if missing and sum(max(0, _free(places, stocks, place)) for place in set(candidates)) >= missing:
+            expected = "quoted"
+        elif missing and claim.together and claim.phase == "try":
+            others = [other for other in claims if other.claim.phase == "try" and other.claim.order_id != claim.order_id]
+            younger = [other for other in others if (other.claim.age, other.claim.order_id) > (claim.age, claim.order_id)]
+            for verdict, group in (("busy_older", others), ("busy_younger", younger)):
+                if all(_free(places, stocks, place) + sum(other.held.get(place, 0) for other in group) >= units for place, units in more.items()):
+                    expected = verdict
+        if state.said_verdict != expected:
+            yield f"{claim.order_id} was told {state.said_verdict}, it is {expected}"
 
 
 def _recalls(view: View, places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) -> Iterator[str]:

@@ -40,8 +40,10 @@ def _crew(work: Work, arrived: Hold | None, everybody: bool) -> list[Hold]:
     crew = {arrived.claim.order_id: arrived} if arrived is not None else {}
     state = work.state()
     if everybody and state is not None and state.waiters:
-        named_all = state.waiters == len(state.waiting)
-        waiters = [hold for hold in map(work.hold, state.waiting) if hold is not None] if named_all else [h for h in work.all_holds() if h.missing]
+        if state.waiters == len(state.waiting):
+            waiters = [hold for hold in map(work.hold, state.waiting) if hold is not None]
+        else:
+            waiters = [hold for hold in work.all_holds() if hold.missing or hold.was_missing]
         crew.update({hold.claim.order_id: hold for hold in waiters})
     return list(crew.values())
 
