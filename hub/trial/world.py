@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -17,6 +17,8 @@ from schemas.records import Claim, ItemEvent, OrderEvent, Raw, StockEvent
 from streams.normalise import ChannelMapping
 from streams.places import HUB, Channel, Location, Places
 
+EXAMPLE: Final = "locations: {lyon: {authority: square}}, channels: {shopify: {locations: [lyon]}}"
+
 
 def places_of(path: Path) -> Places:
     """A locations file; a wrong one is a wrong file, with its line."""
@@ -25,7 +27,8 @@ def places_of(path: Path) -> Places:
     except ConfigError as error:
         field = error.where.removeprefix(f"{path}: ") if error.where != str(path) else ""
         what = f"{field}: " if field else ""
-        raise WrongFile(f"{path}:{_line_of(path, field)}: {what}{error.reason}. Example: {error.example}") from None
+        example = error.example if "\n" not in error.example else EXAMPLE
+        raise WrongFile(f"{path}:{_line_of(path, field)}: {what}{error.reason}. Example: {example}") from None
 
 
 def _line_of(path: Path, field: str) -> int:
