@@ -75,7 +75,7 @@ async def _door(runtime: Runtime, serde: Serde, callers: dict[str, Caller], poll
     serving = asyncio.create_task(server.serve())
     try:
         while not runtime.stop.is_set() and not serving.done():
-            runtime.health.beat("door", server.started, f"port {config.ingest.port}")
+            runtime.health.beat("door", server.started, f"port {server.port}")
             if not all(thread.is_alive() for thread in polls):
                 raise Stop("a thread of polls has ended")  # a bug; the part is started again
             await asyncio.sleep(LOOKS)
@@ -87,6 +87,12 @@ async def _door(runtime: Runtime, serde: Serde, callers: dict[str, Caller], poll
 
 class Server(uvicorn.Server):
     """Signals belong to the part, which stops its polls with its door."""
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 when it does not yet."""
+        listening = [socket for server in getattr(self, "servers", ()) for socket in server.sockets]
+        return int(listening[0].getsockname()[1]) if listening else 0
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

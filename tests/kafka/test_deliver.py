@@ -10,7 +10,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,19 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from hub import kafka as kafka_reader
+from hub.config import ChannelConfig, ChannelModel, HubConfig, HubModel
+from hub.deliver import main as deliver
 from hub.deliver.feed import AVAILABILITY, ITEM, Feed
 from hub.deliver.lane import Lane
 from hub.deliver.ledger import DEAD, SENT, Ledger
 from hub.http import Caller
+from hub.runtime import Runtime
 from schemas.catalogue import key_of, partition_for, partition_key, position_topic
 from schemas.records import Availability, Delivered, Item, ItemChannel
-from schemas.registry import LocalSerde
+from schemas.registry import LocalSerde, RegistrySerde, Serde
+from streams.places import Places
 from tests.support import eventually
-from tests.support.toy import Toy, ToySettings, ToyShop
+from tests.support.toy import Toy, ToySettings, ToyShop, served
 
 CAUSE = 1_790_000_000_000
 
@@ -44,14 +47,15 @@ class World:
     producer: Producer
     shop: ToyShop = field(default_factory=ToyShop)
     revision: int = 0
+    serde: Serde = field(default_factory=LocalSerde)
 
-    def say(self, sku: str, available: int | None, own: int = 0) -> None:
+    def say(self, sku: str, available: int | None, own: int = 0, channel: str = "") -> None:
         """A new availability."""
         self.revision += 1
         self.write(
             AVAILABILITY,
             Availability(
-                channel=self.channel,
+                channel=channel or self.channel,
                 sku=sku,
                 status="unknown" if available is None else "known",
                 available=available,
@@ -74,7 +78,7 @@ class World:
         """Where the streams would write it."""
         key = key_of(topic, record)
         partition = partition_for(partition_key(topic, key), self.partitions) if topic == AVAILABILITY else 0
-        self.producer.produce(topic, LocalSerde().frame(topic, record) if value is None else value, key.encode(), partition)
+        self.producer.produce(topic, self.serde.frame(topic, record) if value is None else value, key.encode(), partition)
         assert self.producer.flush(30) == 0
 
     def ledger(self) -> list[Delivered]:
@@ -251,7 +255,9 @@ from hub.deliver.feed import Feed
 from hub.deliver.lane import Lane
 from hub.deliver.ledger import Ledger
 from hub.http import Caller
-from schemas.registry import LocalSerde
+from hub.runtime import Runtime
+from schemas.registry import LocalSerde, RegistrySerde, Serde
+from streams.places import Places
 from tests.support.toy import Toy, ToySettings
 bootstrap, channel, url = sys.argv[1:]
 settings = ToySettings(base_url=url)
@@ -268,25 +274,8 @@ while True:
 @pytest.fixture
 def shop_url(world: World) -> Iterator[str]:
     """The toy shop behind a real server."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            content = self.rfile.read(int(self.headers["content-length"]))
-            answer = world.shop.answer(httpx2.Request("POST", f"http://toy.test{self.path}", content=content, headers=dict(self.headers.items())))
-            self.send_response(answer.status_code)
-            self.send_header("content-length", str(len(answer.content)))
-            self.end_headers()
-            self.wfile.write(answer.content)
-
-        def log_message(self, format: str, *args: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(world.shop) as url:
+        yield url
 
 
 def worker(world: World, url: str, failpoint: str = "") -> subprocess.Popen[bytes]:
@@ -317,3 +306,38 @@ def test_killed_after_the_channel_took_the_number(world: World, shop_url: str) -
     last = world.ledger()[-1]
     assert (last.sent, last.sold) == (6, 0)
     assert len(world.shop.puts) == 1
+
+
+def test_the_part_runs_a_lane_for_each_channel(world: World, registry: str, shop_url: str) -> None:
+    """hub.deliver.main as the supervisor runs it, with a real registry: one channel is right although the other one's shop
+    is not there at all, health names the one in trouble, and a stop ends both."""
+    serde = RegistrySerde(registry)
+    serde.register_all([AVAILABILITY, ITEM, SENT, position_topic(world.domain)])
+    world.serde = serde
+
+    class Own(Toy):
+        pass
+
+    Own.domain = world.domain
+    model = HubModel.model_validate({"kafka": {"bootstrap": world.bootstrap}, "registry": {"url": registry}, "channels": {}})
+    gone = f"{world.channel}-gone"
+    urls = {world.channel: shop_url, gone: "http://127.0.0.1:1"}
+    channels = {name: ChannelConfig(name, ChannelModel(connector=world.domain), Own, ToySettings(base_url=url)) for name, url in urls.items()}
+    runtime = Runtime(HubConfig(Path("hub.yaml"), model, Places(), channels), "deliver")
+    world.shop.stock = {"n-MUG": 9}
+    listings = tuple(ItemChannel(channel=name, native_id="n-MUG", native={}, as_of=0) for name in urls)
+    world.write(ITEM, Item(sku="MUG", channels=listings, revision=1, updated_at=CAUSE))
+    world.say("MUG", 5)
+    world.say("MUG", 5, channel=gone)
+    thread = threading.Thread(target=deliver.run, args=(runtime,))
+    thread.start()
+    try:
+        eventually(lambda: settled(world, MUG=5), within=60)
+        eventually(lambda: (runtime.health.look()[1].get(f"lane.{gone}") or {}).get("ok") is False, within=60)
+        world.say("MUG", 4)
+        eventually(lambda: settled(world, MUG=4), within=60)
+        assert runtime.health.look()[1][f"lane.{world.channel}"]["ok"] is True
+    finally:
+        runtime.stop.set()
+        thread.join(60)
+    assert not thread.is_alive()

@@ -17,22 +17,27 @@ from typing import Any
 
 import httpx2
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from hub import kafka as kafka_reader
+from hub.config import ChannelConfig, HubConfig, HubModel
 from hub.errors import Retry, Stop
 from hub.http import Caller
+from hub.ingest import main as ingest
 from hub.ingest.append import Appender, envelope
 from hub.ingest.door import Door, Entry
 from hub.ingest.main import Server, settings
 from hub.ingest.pages import Pages
+from hub.ingest.poller import Poller, Source
+from hub.runtime import Health, Runtime
 from hub.sdk import Item
 from schemas.catalogue import position_topic, raw_topic, split_key
 from schemas.records import Position, Raw
-from schemas.registry import LocalSerde
+from schemas.registry import LocalSerde, RegistrySerde
+from streams.places import Location, Places
 from tests.support import eventually
-from tests.support.toy import Toy, ToySettings, ToyShop, sign
+from tests.support.toy import Toy, ToySettings, ToyShop, served, sign
 
 NOBODY = "127.0.0.1:1"
 """Port 1: nothing listens there."""
@@ -54,9 +59,19 @@ def domain(kafka: str) -> str:
 
 
 def raws(bootstrap: str, topic: str) -> list[tuple[Any, Raw]]:
-    """What is committed in a raw topic."""
-    serde = LocalSerde()
+    """What is committed in a raw topic. A commit is answered before its markers are in every partition: they are waited for."""
+    serde, client = LocalSerde(), AdminClient({"bootstrap.servers": bootstrap})
+    places = [TopicPartition(topic, partition) for partition in range(3)]
+    eventually(lambda: kafka_reader.end_offsets(client, places, committed=True) == kafka_reader.end_offsets(client, places))
     return [(record, serde.unframe(topic, record.value or b"")) for record in kafka_reader.read_all(bootstrap, topic)]
+
+
+@pytest.fixture
+def shop_url() -> Iterator[tuple[str, ToyShop]]:
+    """A toy shop behind a real server."""
+    shop = ToyShop()
+    with served(shop) as url:
+        yield url, shop
 
 
 class Running:
@@ -221,9 +236,13 @@ def test_a_missing_topic_is_no_200(kafka: str) -> None:
 
 WORKER = """
 import asyncio, sys
+from hub.ingest import main as ingest
 from hub.ingest.append import Appender, envelope
+from hub.ingest.poller import Poller, Source
+from hub.runtime import Health, Runtime
 from hub.sdk import Item
-from schemas.registry import LocalSerde
+from schemas.registry import LocalSerde, RegistrySerde
+from streams.places import Location, Places
 async def main():
     appender = Appender(sys.argv[1], LocalSerde(), asyncio.get_running_loop())
     await appender.append(sys.argv[2], envelope("toy-1", Item("order", "1", b"x"), door="webhook", at=1, version="1"))
@@ -340,3 +359,87 @@ def test_an_open_transaction_of_a_dead_poller_is_settled(kafka: str, domain: str
     poll.write(page("1"), [], stands("a"))
     eventually(lambda: [raw.native_id for _, raw in raws(kafka, raw_topic(domain, "order"))] == ["1"])
     dead.purge()
+
+
+# the part -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_part_polls_and_opens_its_door(kafka: str, registry: str, domain: str, shop_url: tuple[str, ToyShop]) -> None:
+    """hub.ingest.main as the supervisor runs it, with a real registry: items, counts with markers and orders are polled from
+    a real server, a webhook is taken, health is good, and a stop ends it with everything in place."""
+    url, shop = shop_url
+    shop.rows = {"item": [{"id": 1}, {"id": 2}, {"id": 3}], "count": [{"id": 1}], "order": [{"id": 9}]}
+    topics = [raw_topic(domain, stream) for stream in ("item", "count", "order")]
+    serde = RegistrySerde(registry)
+    serde.register_all([*topics, position_topic(domain)])
+
+    class Own(Toy):
+        pass
+
+    Own.domain = domain
+    model = HubModel.model_validate(
+        {
+            "kafka": {"bootstrap": kafka},
+            "registry": {"url": registry},
+            "ingest": {"port": 0},
+            "channels": {"toy-1": {"connector": domain, "locations": {"lyon": "l"}}},
+        }
+    )
+    channel = ChannelConfig("toy-1", model.channels["toy-1"], Own, ToySettings(base_url=url))
+    places = Places({"lyon": Location("toy-1")}, {})
+    runtime = Runtime(HubConfig(Path("hub.yaml"), model, places, {"toy-1": channel}), "ingest")
+    thread = threading.Thread(target=ingest.run, args=(runtime,))
+    thread.start()
+    try:
+
+        def well() -> dict[str, Any]:
+            ok, report = runtime.health.look()
+            assert ok, report
+            return report if len(report) == 4 else {}
+
+        report = eventually(well, within=60)
+        port = int(str(report["door"]["detail"]).removeprefix("port "))
+        body = b'{"id": 4711}'
+        signed = {"X-Toy-Signature": sign(body, f"{model.ingest.public_url}/hooks/toy-1")}
+        assert httpx2.post(f"http://127.0.0.1:{port}/hooks/toy-1", content=body, headers=signed, trust_env=False, timeout=20).status_code == 200
+    finally:
+        runtime.stop.set()
+        thread.join(60)
+    assert not thread.is_alive()
+    found = {topic: [serde.unframe(topic, record.value or b"") for record in kafka_reader.read_all(kafka, topic)] for topic in topics}
+    assert [sorted(raw.native_id for raw in found[topic] if raw.door != "marker") for topic in topics] == [["1", "2", "3"], ["1"], ["4711", "9"]]
+    marked = [raw for raw in found[topics[1]] if raw.door == "marker"]
+    assert len(marked) % 3 == 0 < len(marked)
+    assert json.loads(marked[0].payload)["locations"] == ["lyon"]
+
+
+def test_a_second_process_takes_the_polls_over(kafka: str, domain: str) -> None:
+    """Two pollers of one channel: the older one's next write is fenced and its poll stops loudly; one of them polls."""
+    shop = ToyShop()
+    shop.rows["item"] = [{"id": n} for n in range(8)]
+    caller = Caller("toy-1", Toy, ToySettings(), transport=shop.transport)
+    source = Source("toy-1", Toy, ToySettings(), (), False)
+    old_health, new_health = Health(), Health()
+    old = Poller(source, caller, lambda stream: pages(kafka, domain, stream=stream), old_health)
+    new = Poller(source, caller, lambda stream: pages(kafka, domain, stream=stream), new_health)
+    name = "poll.toy-1.item"
+
+    def well(poller: Poller, health: Health) -> bool:
+        poller.step()
+        ok, report = health.look()
+        return ok and name in report
+
+    eventually(lambda: well(old, old_health))
+    eventually(lambda: well(new, new_health))
+    old.polls[0].due = 0.0
+
+    def fenced() -> bool:
+        old.step()
+        return "another process polls" in str(old_health.look()[1][name]["detail"])
+
+    eventually(fenced)
+    eventually(lambda: well(new, new_health) and new.polls[0].complete)
+    assert new_health.look()[0]
+    assert sorted(raw.native_id for _, raw in raws(kafka, raw_topic(domain, "item"))) == [str(n) for n in range(8)]
+    old.close()
+    new.close()
