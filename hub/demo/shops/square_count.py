@@ -4,27 +4,26 @@ from __future__ import annotations
 
 
 class Count:
-    """Changes may come out of order; the client's own timestamps decide what a physical count already contains."""
+    """Changes may come out of order; the client's own timestamps decide what a physical count already contains. `quantity` is
+    IN_STOCK now; a till may sell it below zero."""
 
     def __init__(self, quantity: int, at: int) -> None:
-        self._base, self._base_at = quantity, at
+        self._base_at = at
         self._later: list[tuple[int, int]] = []
+        self.quantity = quantity
         self.changed_at, self.revision = at, 0
-
-    @property
-    def quantity(self) -> int:
-        """IN_STOCK now; a till may sell it below zero."""
-        return self._base + sum(delta for _, delta in self._later)
 
     def adjust(self, delta: int, at: int) -> None:
         """A sale, receipt or return that happened at this moment; one from before the newest count is contained in it."""
         if at >= self._base_at:
             self._later.append((at, delta))
+            self.quantity += delta
         self.changed_at, self.revision = at, self.revision + 1
 
     def count(self, quantity: int, occurred_at: int, now: int) -> None:
         """Somebody counted at `occurred_at`. An older count than the newest one is history and changes nothing."""
         if occurred_at >= self._base_at:
-            self._base, self._base_at = quantity, occurred_at
+            self._base_at = occurred_at
             self._later = [(at, delta) for at, delta in self._later if at > occurred_at]
+            self.quantity = quantity + sum(delta for _, delta in self._later)
         self.changed_at, self.revision = now, self.revision + 1

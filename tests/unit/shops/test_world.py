@@ -77,7 +77,7 @@ def test_a_shop_sells_only_what_its_number_says_and_lowers_it() -> None:
     kit = Kit(rate=200)
     publish(kit, 5)
     kit.world.start()
-    kit.run(30)
+    kit.run(8)
     books = kit.books()
     for name, shop in kit.shops.items():
         left: Counter[tuple[str, str]] = Counter()
@@ -127,13 +127,13 @@ def test_a_till_sells_what_lies_on_its_shelf() -> None:
     """What web customers bought beyond the warehouse is set aside, so a till never sells it from under them."""
     sku = products(7, 40)[3].sku
     stock = {p.sku: {"dc": 100, "lyon": 100, "paris": 100} for p in products(7, 40)} | {sku: {"dc": 0, "lyon": 3, "paris": 3}}
-    kit = Kit(opening=stock, rate=300)
+    kit = Kit(opening=stock, rate=200)
     kit.shops["shopify"].set_available(sku, 2)  # type: ignore[attr-defined]
     kit.shops["square"].write(sku, "lyon", 0, kit.now)  # type: ignore[attr-defined]
     kit.world.start()
-    kit.run(15)
+    kit.run(6)
     kit.shops["square"].write(sku, "lyon", 6, kit.now)  # type: ignore[attr-defined]
-    kit.run(15)
+    kit.run(6)
     sold: Counter[str] = Counter()
     for order in [*kit.books()["square"]["orders"], *kit.books()["shopify"]["orders"]]:
         for one, units in order["lines"]:
@@ -144,10 +144,10 @@ def test_a_till_sells_what_lies_on_its_shelf() -> None:
 
 def test_only_what_the_warehouse_can_ship_is_shipped() -> None:
     """So no shelf is emptied by a parcel, whichever order the hub sees first."""
-    kit = Kit(behaviour=Behaviour(fulfilled=1, cancelled=0), rate=100)
+    kit = Kit(behaviour=Behaviour(fulfilled=1, cancelled=0), rate=50)
     publish(kit, 500)
     kit.world.start()
-    kit.run(40)
+    kit.run(16)
     shipped: Counter[str] = Counter()
     for name in ("shopify", "woocommerce"):
         for order in kit.books()[name]["orders"]:
@@ -210,10 +210,10 @@ def test_the_race_waits_for_both_numbers_and_can_be_lost() -> None:
 
 def test_orders_change_after_the_sale() -> None:
     """Some are paid, cancelled, shipped or noted later, each change is told, and the order's time moves."""
-    kit = Kit(rate=100)
+    kit = Kit(rate=50)
     publish(kit, 500)
     kit.world.start()
-    kit.run(30)
+    kit.run(16)
     for name in ("shopify", "woocommerce"):
         orders = kit.books()[name]["orders"]
         assert any(o["cancelled_at"] for o in orders)
