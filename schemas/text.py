@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import schemas.records
@@ -49,6 +50,12 @@ def time_to_text(at: int) -> str:
     """RFC 3339 in UTC with milliseconds."""
     if type(at) is not int or not TIME_MIN <= at <= TIME_MAX:
         raise Wrong("must be milliseconds between the years 1 and 9999")
+    return _moment(at)
+
+
+@lru_cache(maxsize=1024)
+def _moment(at: int) -> str:
+    """Records of one step say the same moment many times."""
     return (EPOCH + at * MILLISECOND).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

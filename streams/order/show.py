@@ -35,8 +35,9 @@ def show(head: Header, plan: OrderPlan, preference: Sequence[str], at: int) -> O
     verdicts = {line.sku: line.verdict for line in plan.lines}
     shares: dict[str, dict[str, int]] = {}
     for sku, items in by_sku(plan.items).items():
-        shares |= distribute(items, held.get(sku, {}), plan.status, plan.policy, preference)
-    lines = tuple(_line(item, shares[item.line_id], plan.status) for item in plan.items)
+        if held.get(sku):
+            shares |= distribute(items, held[sku], plan.status, plan.policy, preference)
+    lines = tuple([_line(item, shares.get(item.line_id, {}), plan.status) for item in plan.items])
     states: dict[Phase, int] = {}
     for line in lines:
         verdict = "" if plan.policy == "skip" else verdicts.get(line.sku, "")
@@ -93,9 +94,23 @@ def _line(item: PlanItem, held: Mapping[str, int], status: str) -> OrderLine:
     )
 
 
-def units(order: Order | None) -> int:
-    """Units of an order that were not cancelled."""
-    return sum(max(0, line.ordered - line.cancelled) for line in order.lines) if order else 0
+class Counted(NamedTuple):
+    """Sums over an order's lines. `units` are those that were not cancelled."""
+
+    units: int = 0
+    fulfilled: int = 0
+    returned: int = 0
+    allocated: int = 0
+
+
+def count(order: Order | None) -> Counted:
+    units = fulfilled = returned = allocated = 0
+    for line in order.lines if order else ():
+        units += max(0, line.ordered - line.cancelled)
+        fulfilled += line.fulfilled
+        returned += line.returned
+        allocated += line.allocated
+    return Counted(units, fulfilled, returned, allocated)
 
 
 def counted_total(order: Order | None) -> Decimal | None:
@@ -107,10 +122,14 @@ def counted_total(order: Order | None) -> Decimal | None:
 
 def changes(before: Order | None, now: Order, cause: str, at: int, *, recalled: bool) -> list[OrderChange]:
     """What happened between two records, one entry each; the first carries the change of units and money."""
-    kinds = list(_kinds(before, now, recalled=recalled))
+    if now is before and not recalled:
+        return []
+    was, sums = count(before), count(now)
+    kinds = _kinds(before, now, was, sums, recalled=recalled)
+    if not kinds:
+        return []
     old, new = counted_total(before), counted_total(now)
     revenue = None if old is None and new is None else (new or Decimal(0)) - (old or Decimal(0))
-    delta = units(now) - units(before)
     return [
         OrderChange(
             event_id=blake2b(f"{cause}|{now.order_id}|{kind}".encode(), digest_size=16).hexdigest(),
@@ -119,8 +138,8 @@ def changes(before: Order | None, now: Order, cause: str, at: int, *, recalled: 
             revision=now.revision,
             kind=kind,
             phase=now.phase,
-            units=units(now),
-            units_delta=0 if n else delta,
+            units=sums.units,
+            units_delta=0 if n else sums.units - was.units,
             revenue=None if n else revenue,
             currency=now.currency,
             cause=cause,
@@ -131,20 +150,18 @@ def changes(before: Order | None, now: Order, cause: str, at: int, *, recalled: 
     ]
 
 
-def _kinds(before: Order | None, now: Order, *, recalled: bool) -> Sequence[OrderChangeKind]:
+def _kinds(before: Order | None, now: Order, was: Counted, sums: Counted, *, recalled: bool) -> list[OrderChangeKind]:
     kinds: list[OrderChangeKind] = []
     status = before.status if before else ""
     if status != now.status:
         kinds.append(STATUS_CHANGE[status, now.status])
-    elif before and (_asked(before) != _asked(now) or before.total != now.total):
+    elif before and (before.total != now.total or _asked(before) != _asked(now)):
         kinds.append("changed")
-    kinds += [counter for counter in COUNTED if _sum(now, counter) > _sum(before, counter)]
+    for grown, kind in zip((s > w for s, w in zip(sums[1:], was[1:], strict=True)), COUNTED, strict=True):
+        if grown:
+            kinds.append(kind)
     return [*kinds, "recalled"] if recalled else kinds
 
 
-def _asked(order: Order) -> tuple[tuple[str, str, int, int], ...]:
-    return tuple((line.line_id, line.sku, line.ordered, line.cancelled) for line in order.lines)
-
-
-def _sum(order: Order | None, counter: str) -> int:
-    return sum(getattr(line, counter) for line in order.lines) if order else 0
+def _asked(order: Order) -> list[tuple[str, str, int, int]]:
+    return [(line.line_id, line.sku, line.ordered, line.cancelled) for line in order.lines]
