@@ -144,7 +144,7 @@ class HubConfig:
 
 def load(path: Path) -> HubConfig:
     """hub.yaml with its locations.yaml. Raises ConfigError."""
-    model = _model(HubModel, _yaml(path), str(path), 'channels: {shopify: {connector: shopify, settings: {...}}}')
+    model = _model(HubModel, _yaml(path), str(path), "channels: {shopify: {connector: shopify, settings: {...}}}")
     located = model.locations
     if isinstance(located, Path):
         located = _locations(located if located.is_absolute() else path.parent / located)
@@ -152,7 +152,9 @@ def load(path: Path) -> HubConfig:
     channels = {name: _channel(path, name, channel, places) for name, channel in model.channels.items()}
     for name in places.channels:
         if name not in channels:
-            raise ConfigError(f"{path}: channels", f"locations.yaml gives stock to channel {name!r}, which is not configured", f"channels: {{{name}: {{connector: ...}}}}")
+            raise ConfigError(
+                f"{path}: channels", f"locations.yaml gives stock to channel {name!r}, which is not configured", f"channels: {{{name}: {{connector: ...}}}}"
+            )
     return HubConfig(path, model, places, channels)
 
 
@@ -186,7 +188,9 @@ def _model(kind: type[M], data: Any, where: str, example: str) -> M:
 def _places(model: LocationsModel, where: str) -> Places:
     for name, location in model.locations.items():
         if location.opening is not None and location.authority != HUB:
-            raise ConfigError(f"{where}: locations.{name}.opening", "only a place that the hub counts can be opened by a channel", "{authority: hub, opening: square}")
+            raise ConfigError(
+                f"{where}: locations.{name}.opening", "only a place that the hub counts can be opened by a channel", "{authority: hub, opening: square}"
+            )
     for name, channel in model.channels.items():
         for place in channel.locations:
             if place not in model.locations:
@@ -205,7 +209,9 @@ def _channel(path: Path, name: str, model: ChannelModel, places: Places) -> Chan
         raise ConfigError(where, "a channel's name has lower-case letters, digits and hyphens", "vendure-paris")
     known = connectors()
     if model.connector not in known:
-        raise ConfigError(f"{where}.connector", f"there is no connector {model.connector!r}; installed: {', '.join(sorted(known))}", f"connector: {sorted(known)[0]}")
+        raise ConfigError(
+            f"{where}.connector", f"there is no connector {model.connector!r}; installed: {', '.join(sorted(known))}", f"connector: {sorted(known)[0]}"
+        )
     connector = known[model.connector]
     for place in model.locations:
         if place not in places.locations:

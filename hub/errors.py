@@ -1,11 +1,11 @@
 """The error's type is the next action.
 
-    CrossdockError
-      Retry           the other side is busy or away: do the same again, not before `after` seconds
-      Refuse          this one thing can never succeed: dead letter, go on with the next
-      Reauthorize     credentials are not accepted: get new ones or tell the operator, keep the work
-      Stop            going on would lose or double something: stop loudly, a person must look
-      ConfigError     a setting is wrong: field, reason, example
+CrossdockError
+  Retry           the other side is busy or away: do the same again, not before `after` seconds
+  Refuse          this one thing can never succeed: dead letter, go on with the next
+  Reauthorize     credentials are not accepted: get new ones or tell the operator, keep the work
+  Stop            going on would lose or double something: stop loudly, a person must look
+  ConfigError     a setting is wrong: field, reason, example
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ class Health:
             self.beat(*check())
         with self._lock:
             beats = dict(self._beats)
-        report: dict[str, dict[str, object]] = {n: {"ok": ok, "detail": detail, "age_s": round(time.monotonic() - at, 1)} for n, (ok, detail, at) in sorted(beats.items())}
+        report: dict[str, dict[str, object]] = {
+            n: {"ok": ok, "detail": detail, "age_s": round(time.monotonic() - at, 1)} for n, (ok, detail, at) in sorted(beats.items())
+        }
         return bool(beats) and all(ok for ok, _, _ in beats.values()), report
 
 
@@ -98,7 +100,13 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
 def configure_logs() -> None:
     """One JSON line per event on stderr: event name and ids, never bodies, secrets or personal data."""
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso"), structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -56,6 +56,7 @@ class Demo:
     screen: Screen
     check: Any
     stop: threading.Event
+    products: int
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     verdict: dict[str, Any] = field(default_factory=dict)
     began: float = 0.0
@@ -142,7 +143,8 @@ def run(options: Options) -> int:
             hub.wait(stop)
             screen.say("shops        shopify square woocommerce (simulated, checked against vendors' specs)")
             serde = RegistrySerde(hub.config.registry_url)
-            demo = Demo(options, hub, shops, Watch(hub.config.bootstrap, serde), screen, lambda: right.check(spec, config.places, shops.urls, (TILL,)), stop)
+            watch = Watch(hub.config.bootstrap, serde)
+            demo = Demo(options, hub, shops, watch, screen, lambda: right.check(spec, config.places, shops.urls, (TILL,)), stop, spec.products)
             return _play(demo, ports, serde)
 
 

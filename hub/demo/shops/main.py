@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hub.demo.shops.server import Town
 from hub.demo.shops.spec import ShopsSpec
+from hub.supervise import die_with_parent
 
 
 def run(spec: ShopsSpec, stop: threading.Event) -> None:
@@ -27,6 +28,7 @@ def main() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    die_with_parent()
     run(spec, stop)
 
 
