@@ -15,7 +15,7 @@ import yaml
 
 from hub.errors import ConfigError
 from hub.plugins import connectors
-from hub.sdk import Connector, Settings
+from hub.sdk import Bucket, Connector, Settings
 from streams.places import HUB, Channel, Location, Places
 
 M = TypeVar("M", bound=pydantic.BaseModel)
@@ -75,13 +75,22 @@ class Api(Strict):
     port: int = 18080
 
 
+class LimitModel(Strict):
+    """What this account may ask for: requests (or the vendor's points) per second, and at once."""
+
+    rate: float = pydantic.Field(gt=0)
+    burst: float = pydantic.Field(ge=1)
+
+
 class ChannelModel(Strict):
-    """One account of a connector. `locations` names the channel's own id of each of our places."""
+    """One account of a connector. `locations` names the channel's own id of each of our places; without a `limit` the
+    connector's default holds, which is that of the vendor's smallest plan."""
 
     connector: str
     settings: dict[str, Any] = {}
     locations: dict[str, str] = {}
     sink: bool = True
+    limit: LimitModel | None = None
 
 
 class HubModel(Strict):
@@ -109,6 +118,7 @@ class ChannelConfig:
         self.parsed = parsed
         self.locations: Mapping[str, str] = model.locations
         self.sink = model.sink
+        self.limit = Bucket(model.limit.rate, model.limit.burst) if model.limit else connector.limit
 
 
 class HubConfig:

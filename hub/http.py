@@ -96,14 +96,13 @@ class Caller:
         connector: type[Connector[Any]],
         settings: Any,
         *,
-        share: float = 1.0,
         transport: httpx2.BaseTransport | None = None,
         wait: Callable[[float], object] = time.sleep,
         limiter: Limiter | None = None,
     ) -> None:
         self._connector, self._settings = connector, settings
         self._base = connector.base(settings).rstrip("/")
-        self._limiter = limiter or Limiter(connector.limit, share)
+        self._limiter = limiter or Limiter(connector.limit)
         self._wait = wait
         self._waited = metrics.ratelimit_wait_seconds.labels(channel)
         # A proxy of the environment is meant for the world outside, not for a channel on this machine.

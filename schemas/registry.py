@@ -13,6 +13,7 @@ import json
 import time
 import weakref
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -173,7 +174,9 @@ class RegistrySerde(_Framing):
     def register_all(self, topics: Iterable[str] | None = None) -> list[Registered]:
         """Register what the topics (by default all of the catalogue) carry and set how it may change. Idempotent."""
         names = catalogue.topics() if topics is None else topics
-        return [self._register(topic) for topic in names if catalogue.record_type(topic) is not None]
+        wanted = [topic for topic in names if catalogue.record_type(topic) is not None]
+        with ThreadPoolExecutor(8) as pool:  # the registry takes its time over each; the first failure is raised
+            return list(pool.map(self._register, wanted))
 
     def _register(self, topic: str) -> Registered:
         name, level = subject(topic), compatibility(topic)

@@ -14,7 +14,7 @@ from hub.deliver.feed import Feed
 from hub.deliver.lane import Lane
 from hub.deliver.ledger import Ledger
 from hub.errors import CrossdockError, Retry, Stop
-from hub.http import SHARES, Backoff, Caller
+from hub.http import SHARES, Backoff, Caller, Limiter
 from hub.runtime import Runtime
 from schemas.registry import RegistrySerde, Serde
 
@@ -61,7 +61,7 @@ def follow(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Back
     """Restore the lane from the topics, then work until told to stop."""
     sink, config = channel.connector.sink, runtime.config
     assert sink is not None
-    caller = Caller(channel.name, channel.connector, channel.parsed, share=SHARES["deliver"], wait=runtime.stop.wait)
+    caller = Caller(channel.name, channel.connector, channel.parsed, limiter=Limiter(channel.limit, SHARES["deliver"]), wait=runtime.stop.wait)
     ledger = Ledger(config.bootstrap, serde, channel.name)
     polls_orders = any(poll.stream == "order" for poll in channel.connector.polls)
     lane = Lane(channel.name, sink, channel.parsed, caller, ledger, polls_orders=polls_orders)

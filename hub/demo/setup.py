@@ -16,6 +16,9 @@ from hub.demo.shops.spec import SHOPS, ShopsSpec
 TILL = "lyon"
 """The place where Square's till stands; the demo's Square sells there, and shows what all places together have."""
 
+LIMIT = {"rate": 100, "burst": 200}
+"""Neither vendor publishes one; the simulated shops bear more than a small plan does."""
+
 PLACES: dict[str, Any] = {
     "locations": {
         "dc": {"authority": "hub"},
@@ -80,18 +83,21 @@ def hub_config(data_dir: Path, ports: Ports, spec: ShopsSpec) -> HubConfig:
             "settings": {"base_url": _url(ports, "shopify"), "access_token": _secret(data_dir, "shopify-token", secrets.shopify_token),
                          "client_secret": _secret(data_dir, "shopify-secret", secrets.shopify_secret), "location_id": ids["shopify"].places["dc"]},
             "locations": {"dc": ids["shopify"].places["dc"]},
+            "limit": {"rate": 1000, "burst": 10_000},
         },
         "square": {
             "connector": "square",
             "settings": {"base_url": _url(ports, "square"), "access_token": _secret(data_dir, "square-token", secrets.square_token),
                          "signature_key": _secret(data_dir, "square-key", secrets.square_signature_key), "location_id": ids["square"].places[TILL]},
             "locations": {TILL: ids["square"].places[TILL]},
+            "limit": LIMIT,
         },
         "woocommerce": {
             "connector": "woocommerce",
             "settings": {"base_url": _url(ports, "woocommerce"), "consumer_key": secrets.woocommerce_key,
                          "consumer_secret": _secret(data_dir, "woocommerce-secret", secrets.woocommerce_secret),
                          "webhook_secret": _secret(data_dir, "woocommerce-hook", secrets.woocommerce_webhook_secret)},
+            "limit": LIMIT,
         },
     }  # fmt: skip
     path = data_dir / "hub.yaml"

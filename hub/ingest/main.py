@@ -12,7 +12,7 @@ import uvicorn
 
 from hub.config import ChannelConfig
 from hub.errors import Stop
-from hub.http import SHARES, Caller, loopback
+from hub.http import SHARES, Caller, Limiter, loopback
 from hub.ingest.append import Appender
 from hub.ingest.door import Door, Entry
 from hub.ingest.pages import Pages
@@ -28,7 +28,10 @@ def run(runtime: Runtime) -> None:
     """Until told to stop."""
     serde = RegistrySerde(runtime.config.registry_url)
     channels = runtime.config.channels
-    callers = {name: Caller(name, channel.connector, channel.parsed, share=SHARES["ingest"], wait=runtime.stop.wait) for name, channel in channels.items()}
+    callers = {
+        name: Caller(name, channel.connector, channel.parsed, limiter=Limiter(channel.limit, SHARES["ingest"]), wait=runtime.stop.wait)
+        for name, channel in channels.items()
+    }
     polls = [threading.Thread(target=_poll, args=(runtime, serde, channel, callers[name]), name=f"poll-{name}") for name, channel in channels.items()]
     for thread in polls:
         thread.start()
