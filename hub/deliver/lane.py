@@ -273,9 +273,11 @@ class Lane:
         if there == decision.put:
             self._settled(name, sku, decision, done)
             return
-        writes = told.writes if told else 0
-        key = fingerprint([self.channel, SINK, name, str(writes), str(decision.put), str(before)])
-        plans.append(Plan(sku, told, Level(name, self._native[name], decision.put, reading, key, self._read_at), decision))
+        at = self._read_at
+        if told is not None and told.outcome == "unknown" and (told.pending, told.read) == (decision.put, before) and at - told.at < REPEAT_MS:
+            at = told.at  # the same request again, to the letter, also after a restart
+        key = fingerprint([self.channel, SINK, name, str(told.writes if told else 0), str(decision.put), str(before), str(at)])
+        plans.append(Plan(sku, told, Level(name, self._native[name], decision.put, reading, key, at), decision))
 
     def _decide(self, sku: Sku, reading: int, available: int) -> Decision:
         own = sku.now.own

@@ -77,7 +77,7 @@ def read_stock(settings: ToySettings, natives: Mapping[str, Mapping[str, str]]) 
 
 def put_stock(settings: ToySettings, levels: Sequence[Level]) -> Talk[Sequence[Put]]:
     """Several numbers, each only where the shop still has what was read."""
-    rows = [{"id": x.native["id"], "quantity": x.quantity, "expected": x.reading.quantity if x.reading else None, "key": x.key} for x in levels]
+    rows = [{"id": x.native["id"], "quantity": x.quantity, "expected": x.reading.quantity if x.reading else None, "key": x.key, "at": x.at} for x in levels]
     answers = judge((yield Request(method="POST", path="/put", json=rows, cost=2.0))).json()
     said = {x.sku: answers[x.native["id"]] for x in levels if x.native["id"] in answers}
     return [Put(sku, word == "ok", word == "conflict", word) for sku, word in said.items()]
