@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -36,7 +37,7 @@ stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 reading, writing = os.pipe()
 guarded = [sys.executable, "-I", "-S", str(GUARD), str(reading), str(folder / "server.pid"), "5", "sleep", "1000"]
-subprocess.Popen(guarded, pass_fds=[reading], start_new_session=True)
+subprocess.Popen(guarded, pass_fds=[reading], start_new_session=True, stdout=subprocess.DEVNULL)
 specs = [PartSpec(name, (sys.executable, "-c", waits), folder / f"{name}.log") for name in ("one", "two")]
 with Supervisor(specs, folder / "run") as supervisor:
     print(*supervisor.pids.values(), flush=True)
@@ -129,6 +130,7 @@ def test_a_command_that_does_not_exist_is_said_at_once(tmp_path: Path) -> None:
 def test_nothing_survives_the_owner(tmp_path: Path, number: signal.Signals) -> None:
     """kill -9 and SIGTERM of the process that owns supervisor and servers: parts, guard and server all end."""
     owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path), WAITS], stdout=subprocess.PIPE, text=True)
+    family: list[psutil.Process] = []
     try:
         assert owner.stdout is not None
         owner.stdout.readline()
@@ -146,6 +148,9 @@ def test_nothing_survives_the_owner(tmp_path: Path, number: signal.Signals) -> N
         owner.wait(30)
         eventually(lambda: not [process for process in family if alive(process.pid)])
     finally:
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         owner.kill()
         owner.communicate()
 
