@@ -129,6 +129,7 @@ class StockProcessor:
         oldest = kept.as_of if kept.begun_at is None else min(kept.begun_at, kept.as_of)
         if oldest < work.at - self.horizon or not counts.newer(kept, count.physical if physical else count.book):
             return Step(fate=Fate.SUPERSEDED)
+        work.counted = f"{kept.event_id}|{said.count_kind}|{kept.as_of}"
         if physical:
             shelf.count = replace(count, physical=kept, base_sellable=0, base_unsellable=0)
         else:

@@ -40,11 +40,15 @@ def publish(work: Work, state: SkuState) -> None:
 
 
 def _demand(work: Work, state: SkuState) -> list[Waiting]:
-    out = []
+    """What waits, by the set of places as it is now: a channel's places and the same places by name are one set."""
+    groups: dict[frozenset[str], Waiting] = {}
     for group in state.demand:
         places = group.candidates
         if group.channel:
             channel = work.places.channels.get(group.channel)
             places = channel.locations if channel is not None else ()
-        out.append(Waiting(frozenset(places), group.missing, group.recalled))
-    return out
+        key = frozenset(places)
+        known = groups.get(key)
+        missing, recalled = (known.missing, known.recalled) if known is not None else (0, 0)
+        groups[key] = Waiting(key, missing + group.missing, recalled + group.recalled)
+    return list(groups.values())

@@ -66,6 +66,9 @@ def _recall(work: Work, crew: list[Hold]) -> list[Hold]:
     """S5. Recalls follow from the state, so a receipt withdraws one and a victim that has picked is replaced by the next."""
     state = work.state()
     recalled = state is not None and state.recalled
+    for hold in crew:  # units that are no longer picked can be asked for
+        for place in hold.held:
+            work.shelf(place)
     if not recalled and not any(shelf.short() for shelf in work.shelves.values()):
         return crew
     holders = work.all_holds()

