@@ -179,7 +179,8 @@ class Api:
         return woocommerce_product.product(self._shop, number)
 
     def _variations(self, request: Request, body: Mapping[str, Any]) -> Listed:
-        numbers = self._variations_of(request)
+        include = {text for text in (request.query_params.get("include") or "").split(",") if text}
+        numbers = [n for n in self._variations_of(request) if not include or str(n) in include]
         return Listed(request, sorted(numbers, reverse=True), lambda n: woocommerce_product.variation(self._shop, n))
 
     def _variations_of(self, request: Request) -> Sequence[int]:

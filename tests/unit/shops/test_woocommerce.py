@@ -176,6 +176,8 @@ def test_every_product_is_listed_once() -> None:
     assert sorted(found) == sorted(kit.shops["woocommerce"].goods)
     assert {p["sku"] for p in kit.woo("GET", "/products", sku=f"{SIMPLE},{VARIATION}").json()} == {SIMPLE, VARIATION}
     assert {p["type"] for p in kit.woo("GET", "/products", type="simple").json()} == {"simple"}
+    path, number = paths(kit, VARIATION)
+    assert [v["id"] for v in kit.woo("GET", path.rsplit("/", 1)[0], include=str(number)).json()] == [number]
     some = kit.woo("GET", "/products").json()[0]["id"]
     assert [p["id"] for p in kit.woo("GET", "/products", include=str(some)).json()] == [some]
 
