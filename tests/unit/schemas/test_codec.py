@@ -134,6 +134,24 @@ def test_a_length_that_cannot_be_is_refused(length: bytes) -> None:
         decode(Answer, length + encode(ANSWER)[1:])
 
 
+def test_a_length_or_count_below_zero_is_no_other_spelling_of_one_above() -> None:
+    """-3 has the bits of 2 and a sign: dropping the sign would read such bytes as a record."""
+    data = encode(ANSWER)
+    assert data.startswith(b"\x02e\x02o")
+    with pytest.raises(DecodeError, match="a negative length"):
+        decode(Answer, b"\x03" + data[1:])
+    with pytest.raises(DecodeError, match="a negative length"):
+        decode(Answer, data.replace(HELD, HELD.replace(b"\x02L", b"\x03L")))
+
+
+def test_a_number_that_never_ends_is_refused_after_ten_bytes() -> None:
+    """A megabyte of continuation bits is not made into one enormous number first."""
+    with pytest.raises(DecodeError, match="more than ten bytes"):
+        decode(Answer, b"\xff" * 1_000_000)
+    with pytest.raises(DecodeError, match="more than 64 bits"):
+        decode(Answer, b"\xff" * 9 + b"\x7f" + b"e" * 50)
+
+
 def test_what_is_wrong_inside_is_refused_without_showing_it() -> None:
     """Text that is no UTF-8, a union branch and a boolean that do not exist: refused, and the message holds nothing of the value."""
     stock = encode(Stock(sku="SECRET", location="L", on_hand=5, sellable=None, revision=1, updated_at=0))

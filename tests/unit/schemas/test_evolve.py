@@ -112,9 +112,13 @@ def test_text_that_is_no_json_or_too_deep_is_refused() -> None:
     for text in ("", "{", "[" * 100_000, '{"type":"array","items":' * 50_000):
         with pytest.raises(Incompatible):
             evolve.reader("StockEvent", text)
-    deep = '{"type":"array","items":' * 900 + '"int"' + "}" * 900
-    with pytest.raises(Incompatible):
-        evolve.reader("StockEvent", deep)
+    deep: Any = "int"
+    for _ in range(120):
+        deep = {"type": "array", "items": deep}
+    with pytest.raises(Incompatible, match="nested too deep"):
+        evolve.reader("StockEvent", json.dumps(changed("StockEvent", deep=deep)))
+    with pytest.raises(Incompatible, match="contains itself"):
+        evolve.reader("StockEvent", json.dumps(changed("StockEvent", deep={"type": "map", "values": RECURSIVE})))
 
 
 def test_the_codec_s_own_rules_hold_for_what_was_resolved() -> None:
