@@ -11,9 +11,11 @@ from typing import Any, Final, NoReturn
 import msgspec
 from msgspec.structs import replace
 
+from hub.errors import Refuse
 from schemas import catalogue
 from schemas.codec import from_json
 from schemas.records import ItemEvent
+from schemas.registry import LocalSerde
 from schemas.text import Wrong, time_from_text, time_to_text
 from streams.item.state import fold
 
@@ -95,7 +97,8 @@ def _line(number: int, found: Mapping[str, Any], domains: frozenset[str]) -> Lin
     at = _moment("at", found["at"], EXAMPLE)
     key, headers = _key(found.get("key")), _headers(found.get("headers", {}))
     if "bytes" in found:
-        return Line(number, at, topic, key, _bytes(found["bytes"]), headers)
+        data = _bytes(found["bytes"])
+        return Line(number, at, topic, _key_of(topic, data) if key is None else key, data, headers)
     if found["value"] is None:
         if key is None:
             _no("key", "a tombstone (value null) needs one", '{"topic": "event.order", "key": "shopify:1042", "value": null, "at": "2026-11-01T09:00:00.000Z"}')
@@ -146,6 +149,14 @@ def _bytes(value: object) -> bytes:
         return base64.b64decode(value, validate=True)
     except (ValueError, binascii.Error):
         _no("bytes", "must be base64", '"bytes": "AAAAAAE="')
+
+
+def _key_of(topic: str, data: bytes) -> str | None:
+    """The key of a record that can be read; of bytes that cannot there is none to compute."""
+    try:
+        return catalogue.key_of(topic, LocalSerde().unframe(topic, data))
+    except Refuse:
+        return None
 
 
 def _record(topic: str, value: object) -> msgspec.Struct:
