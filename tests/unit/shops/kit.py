@@ -76,7 +76,7 @@ class Kit(httpx2.BaseTransport):
         headers = {"Authorization": f"Bearer {self.spec.secrets.square_token if token is None else token}"}
         return self.client.request(method, URLS["square"] + path, json=body, headers=headers, params=params or None)
 
-    def woo(self, method: str, path: str, body: Any = None, auth: tuple[str, str] | None = None, **params: str) -> httpx2.Response:
+    def woo(self, method: str, path: str, body: Any = None, auth: tuple[str, str] | None = None, **params: Any) -> httpx2.Response:
         """One WooCommerce request."""
         secrets = self.spec.secrets
         auth = auth or (secrets.woocommerce_key, secrets.woocommerce_secret)

@@ -55,12 +55,14 @@ def door() -> Iterator[tuple[str, list[Any]]]:
 @contextmanager
 def town(spec: ShopsSpec) -> Iterator[dict[str, Any]]:
     """The servers' report while they run."""
-    assert spec.report is not None
+    report = spec.report
+    assert report is not None
     stop = threading.Event()
     thread = threading.Thread(target=run, args=(spec, stop))
     thread.start()
     try:
-        yield json.loads(eventually(lambda: spec.report.exists() and spec.report.read_text()))
+        eventually(report.exists)
+        yield json.loads(report.read_text())
     finally:
         stop.set()
         thread.join(30)
