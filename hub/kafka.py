@@ -186,7 +186,7 @@ def follow(bootstrap: str, topics: Iterable[str], stop: threading.Event) -> Iter
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in topics for partition in range(there.get(topic, 0))])
         while not stop.is_set():
-            yield from (_record(message) for message in consumer.consume(500, 0.2) if message.error() is None)
+            yield from (_record(message) for message in drained(consumer, 500, 0.2) if message.error() is None)
     finally:
         consumer.close()
 
@@ -225,6 +225,12 @@ def _committed(client: AdminClient, group: str, places: list[TopicPartition]) ->
     return {Place(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 
+def drained(consumer: Consumer, most: int, timeout: float) -> list[Message]:
+    """Wait `timeout` seconds at most for the first message, then take what is there: consume(n, t) alone always waits all of t."""
+    first = consumer.consume(1, timeout)
+    return first + consumer.consume(most - 1, 0.002) if first else first
+
+
 def _consumer(bootstrap: str, reset: str) -> Consumer:
     return Consumer(
         {
@@ -234,6 +240,7 @@ def _consumer(bootstrap: str, reset: str) -> Consumer:
             "enable.auto.commit": False,
             "auto.offset.reset": reset,
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # the end of a partition is told by an empty answer
         }
     )
 
@@ -258,7 +265,7 @@ class _Reader:
         self._consumer.assign([TopicPartition(place.topic, place.partition, start)])
         heard = time.monotonic()
         while time.monotonic() - heard < TIMEOUT:
-            for message in self._consumer.consume(2000, 0.2):
+            for message in drained(self._consumer, 2000, 0.2):
                 heard = time.monotonic()
                 error, offset = message.error(), _known(message.offset())
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
