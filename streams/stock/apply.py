@@ -140,7 +140,7 @@ class StockProcessor:
             work.puts[(FEED, join_key(said.location))] = FeedState(location=said.location, complete=True, as_of=work.at)
         shelf.recount()
         settle(work, None, everybody=first or shelf.measure == counts.AVAILABLE)
-        publish(work, sums(work, None, 0, None))
+        publish(work, sums(work, None, 0, None), everybody=first)
         return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs, again=ALL_AGGREGATES if first else ())
 
     def _fact(self, work: Work, rules: Location, said: StockEvent) -> Step:
@@ -186,7 +186,7 @@ class StockProcessor:
             shelf = work.shelf(location)
             shelf.touched = shelf.touched or shelf.before is not None
         settle(work, None, everybody=True)
-        publish(work, sums(work, None, 0, None))
+        publish(work, sums(work, None, 0, None), everybody=True)
         return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs)
 
     def _expire(self, view: View, tick: Tick) -> Step:

@@ -1,6 +1,6 @@
 """Stock's side of the order-stock protocol: who is granted, who is asked to give up, what each claim is told. Pure.
 
-An order states its whole desired truth for one SKU as a Claim; stock replies with an Answer (docs/reference/protocol.md).
+An order states its whole desired truth for one SKU as a Claim; stock replies with an Answer.
 
   S1  a claim with a lower rev is ignored, an equal one repeats the last answer      (apply.py)
   S2  decreases and facts are always done                                          (apply.py)

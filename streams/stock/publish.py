@@ -7,13 +7,16 @@ from msgspec.structs import replace
 from schemas.catalogue import join_key
 from schemas.records import Availability, AvailabilityPart, SkuState
 from streams.stock.availability import Waiting, number
-from streams.stock.state import AVAILABILITY, Work, check_size
+from streams.stock.state import AVAILABILITY, Work, check_size, moved
 
 
-def publish(work: Work, state: SkuState) -> None:
-    """Write every place that was touched and every channel's number that changed."""
+def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
+    """Write every place that was touched and every channel's number that changed. `everybody`: what is known of a place may have changed."""
     for shelf in work.shelves.values():
         shelf.write()
+    before = work.state()
+    if before is not None and not everybody and state.demand == before.demand and state.own == before.own and not moved(work.shelves.values()):
+        return
     free = {place: work.shelf(place).part() for channel in work.places.channels.values() for place in channel.locations}
     parts = {place: AvailabilityPart(location=place, free=units) for place, units in free.items()}
     demand = _demand(work, state)
@@ -21,7 +24,7 @@ def publish(work: Work, state: SkuState) -> None:
         units, waiting = number(channel.locations, channel.buffer, free, demand)
         check_size(units, waiting)
         key = (AVAILABILITY, join_key(name, work.sku))
-        before: Availability | None = work.view.get(*key)
+        told: Availability | None = work.view.get(*key)
         now = Availability(
             channel=name,
             sku=work.sku,
@@ -31,11 +34,11 @@ def publish(work: Work, state: SkuState) -> None:
             waiting=waiting,
             parts=tuple([parts[place] for place in channel.locations]),
             own=state.own.get(name, 0),
-            cause_at=before.cause_at if before is not None else None,
-            revision=before.revision if before is not None else 0,
-            updated_at=before.updated_at if before is not None else 0,
+            cause_at=told.cause_at if told is not None else None,
+            revision=told.revision if told is not None else 0,
+            updated_at=told.updated_at if told is not None else 0,
         )
-        if now != before:
+        if now != told:
             work.puts[key] = replace(now, revision=now.revision + 1, updated_at=work.at, cause_at=work.cause_at)
 
 
