@@ -104,6 +104,7 @@ class HubModel(Strict):
     ingest: Ingest = Ingest()
     api: Api = Api()
     metrics_port: int = 18090
+    unknown_item_after_s: float = pydantic.Field(default=24 * 3600, gt=0, description="how long a record waits for its item before it is a dead letter")
     locations: Path | LocationsModel = Path("locations.yaml")
     channels: dict[str, ChannelModel]
 
@@ -131,6 +132,7 @@ class HubConfig:
         self.data_dir = model.data_dir if model.data_dir.is_absolute() else path.parent / model.data_dir
         self.sql_url = model.sql.url or f"sqlite:///{self.data_dir / 'store.sqlite'}"
         self.metrics_port = model.metrics_port
+        self.unknown_item_after_s = model.unknown_item_after_s
 
     @property
     def bootstrap(self) -> str:

@@ -33,7 +33,7 @@ def topology(config: HubConfig) -> tuple[Processor, ...]:
     mappings = {
         name: ChannelMapping(name, c.domain, c.connector.streams, {native: ours for ours, native in c.locations.items()}) for name, c in config.channels.items()
     }
-    return build(config.places, mappings)
+    return build(config.places, mappings, patience_ms=int(config.unknown_item_after_s * 1000))
 
 
 class Figures(Observer):

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -97,8 +98,8 @@ def _handler(health: Health) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def configure_logs() -> None:
-    """One JSON line per event on stderr: event name and ids, never bodies, secrets or personal data."""
+def configure_logs(to: TextIO = sys.stderr) -> None:
+    """One JSON line per event: event name and ids, never bodies, secrets or personal data."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -108,7 +109,7 @@ def configure_logs() -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(to),
     )
 
 

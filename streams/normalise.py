@@ -87,8 +87,9 @@ class NormaliseProcessor:
     tables: tuple[Table, ...] = (Table(ITEM, index),)
     outputs: tuple[str, ...] = tuple(TOPICS.values())
 
-    def __init__(self, mappings: Mapping[str, ChannelMapping]) -> None:
-        self.mappings = mappings
+    def __init__(self, mappings: Mapping[str, ChannelMapping], patience_ms: int = PATIENCE_MS) -> None:
+        """`patience_ms`: how long a record waits for its item."""
+        self.mappings, self._patience_ms = mappings, patience_ms
         self.inputs: tuple[str, ...] = tuple(sorted({raw_topic(m.domain, stream) for m in mappings.values() for stream in m.streams}))
 
     def aggregate(self, topic: str, key: str) -> str:
@@ -118,7 +119,7 @@ class NormaliseProcessor:
         try:
             outputs = self._map(view, raw, mapping)
         except UnknownItem as unknown:
-            parked = _park(event, unknown.key, event.at + PATIENCE_MS)
+            parked = _park(event, unknown.key, event.at + self._patience_ms)
             address = (PARKED, join_key(event.topic, event.partition, event.offset))
             return Step(puts={address: parked}, wakes={address: parked.until}, waits={address: unknown.key}, fate=Fate.PARKED)
         return Step(outputs=outputs, fate=Fate.APPLIED if outputs else Fate.IGNORED)

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from streams.item.apply import ItemProcessor
-from streams.normalise import ChannelMapping, NormaliseProcessor
+from streams.normalise import PATIENCE_MS, ChannelMapping, NormaliseProcessor
 from streams.order.apply import OrderProcessor
 from streams.places import Places
 from streams.step import Processor
 from streams.stock.apply import StockProcessor
 
 
-def build(places: Places, mappings: Mapping[str, ChannelMapping], *, complete_on_first_count: bool = False) -> tuple[Processor, ...]:
+def build(
+    places: Places, mappings: Mapping[str, ChannelMapping], *, patience_ms: int = PATIENCE_MS, complete_on_first_count: bool = False
+) -> tuple[Processor, ...]:
     """Every processor, each before those that read what it writes (answers of stock to order aside).
 
+    patience_ms              how long a record waits for an unknown item
     complete_on_first_count  a feed counts as completely read with its first count (crossdock try, which has no reads)
     """
     stock = StockProcessor(places, complete_on_first_count=complete_on_first_count)
-    return NormaliseProcessor(mappings), ItemProcessor(), OrderProcessor(places), stock
+    return NormaliseProcessor(mappings, patience_ms), ItemProcessor(), OrderProcessor(places), stock
 
 
 def describe(processors: Sequence[Processor]) -> str:

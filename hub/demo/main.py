@@ -20,7 +20,7 @@ from hub.demo.shopsprocess import Shops
 from hub.demo.story import Story
 from hub.demo.table import Row, Screen
 from hub.demo.watch import Watch
-from hub.runtime import PARTS
+from hub.runtime import PARTS, configure_logs
 from hub.up import Hub
 from hub.verify.command import orders_line
 from hub.verify.main import Report, verify
@@ -28,6 +28,8 @@ from hub.verify.source import KafkaSource
 from schemas.registry import RegistrySerde
 
 REST_WITHIN = 30.0
+ENDLESS = 3600.0
+"""Seconds of selling that the opening stock is made for when nobody says how long."""
 LOOK_EVERY = 0.5
 CHECK_EVERY = 3.0
 
@@ -131,10 +133,11 @@ def run(options: Options) -> int:
     """Exit code: 0 when verify is ok and every channel shows what is right."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: _asked_to_end(stop))
     screen, ports = Screen(), Ports(options.port)
     fresh(options.data_dir)
-    spec = shops_spec(options.data_dir, ports, options.seed, options.rate, options.duration or 60.0)
+    configure_logs((options.data_dir / "logs" / "demo.log").open("a", encoding="utf-8", buffering=1))
+    spec = shops_spec(options.data_dir, ports, options.seed, options.rate, options.duration or ENDLESS)
     with Shops(spec, options.data_dir) as shops:
         config = hub_config(options.data_dir, ports, spec)
         with Hub(config, screen.say) as hub:
@@ -146,6 +149,13 @@ def run(options: Options) -> int:
             watch = Watch(hub.config.bootstrap, serde)
             demo = Demo(options, hub, shops, watch, screen, lambda: right.check(spec, config.places, shops.urls, (TILL,)), stop, spec.products)
             return _play(demo, ports, serde)
+
+
+def _asked_to_end(stop: threading.Event) -> None:
+    """The first time: sell no more, check, report. The second time: at once."""
+    if stop.is_set():
+        raise KeyboardInterrupt
+    stop.set()
 
 
 def _play(demo: Demo, ports: Ports, serde: RegistrySerde) -> int:

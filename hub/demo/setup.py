@@ -59,6 +59,7 @@ def fresh(data_dir: Path) -> None:
         path.unlink()
     (data_dir / "secrets").mkdir(parents=True)
     (data_dir / "run").mkdir()
+    (data_dir / "logs").mkdir()
 
 
 def shops_spec(data_dir: Path, ports: Ports, seed: int, rate: float, horizon_s: float) -> ShopsSpec:
@@ -109,6 +110,7 @@ def hub_config(data_dir: Path, ports: Ports, spec: ShopsSpec) -> HubConfig:
         "api": {"port": ports.first},
         "ingest": {"port": ports.ingest, "public_url": f"http://127.0.0.1:{ports.ingest}"},
         "metrics_port": ports.metrics,
+        "unknown_item_after_s": 8,  # a day in life; here the dead letter shall be seen
         "channels": channels,
     }
     path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
