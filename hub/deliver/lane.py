@@ -24,7 +24,7 @@ import structlog
 
 from hub import metrics
 from hub.deliver.ledger import SINK, Origin
-from hub.deliver.publish import Decision, Odd, Told, decide, settle
+from hub.deliver.publish import Decision, Odd, Told, decide, publish, settle
 from hub.errors import Reauthorize, Refuse, Retry
 from hub.http import Backoff, Caller
 from hub.sdk import Level, Put, Reading, StockSink
@@ -34,8 +34,10 @@ from streams import failpoint
 
 RECONCILE = 60.0
 SETTLE_MS = 60_000
-FIRST_SETTLE_MS = 10_000
-"""After the first contact nothing was ever told, so nothing can be echoed: only what is on its way must arrive."""
+FIRST_MS = 10_000
+"""So long after the first contact, at least, orders may come that were placed before it."""
+ORDERS_SECONDS = 5.0
+"""A first number that is higher than the channel's waits for its orders, and is looked at again after this time."""
 ROUND_MS = 1_000
 REPEAT_MS = 3_600_000
 """Channels remember a key for a day and take a time of at most a day ago."""
@@ -61,6 +63,8 @@ class Sku:
     origin: Origin
     told: Delivered | None = None
     odd: Odd | None = None
+    first_at: int = 0
+    """When it was told first, as long as orders from before may still come."""
     conflicts: int = 0
     live: bool = False
     """The channel was told before and there is something newer, so the age of its cause at the answer is a latency."""
@@ -103,8 +107,6 @@ class Lane:
         self._unsaved: dict[str, Delivered] = {}
         self._checks: list[str] = []
         self._check_at = monotonic() + reconcile
-        self._firsts: set[str] = set()
-        self._first_at = monotonic() + FIRST_SETTLE_MS / 1000
         self._backoff = Backoff()
         self._blocked = 0.0
         self._passed_at = self._passed_seen = self._alive_at = 0
@@ -117,7 +119,6 @@ class Lane:
         """The newest value of a SKU of this channel; None when there is none any more."""
         if record is None:
             self._skus.pop(sku, None)
-            self._firsts.discard(sku)
             self._dirty.pop(sku, None)
             return
         known = self._skus.get(sku)
@@ -144,6 +145,8 @@ class Lane:
     def position(self, record: Position, at: int) -> None:
         """How far the channel's orders have been polled; `at` is the log time of the record."""
         if record.channel == self.channel and record.stream == "order" and record.complete:
+            if not self._passed_seen:
+                self._dirty = dict.fromkeys(self._dirty, 0.0)
             self._passed_at, self._passed_seen = record.passed_at, at
 
     def restore(self, told: Mapping[str, Delivered]) -> None:
@@ -158,7 +161,6 @@ class Lane:
         gone = set(partitions)
         for name in [name for name, sku in self._skus.items() if sku.origin.partition in gone]:
             del self._skus[name]
-            self._firsts.discard(name)
             self._dirty.pop(name, None)
             self._unsaved.pop(name, None)
 
@@ -189,8 +191,7 @@ class Lane:
         now = self._monotonic()
         if now < self._blocked:
             return False
-        due = now >= self._check_at or (bool(self._firsts) and now >= self._first_at)
-        return due or bool(self._unsaved or self._checks) or any(due <= now for due in self._dirty.values())
+        return now >= self._check_at or bool(self._unsaved or self._checks) or any(due <= now for due in self._dirty.values())
 
     def work(self) -> bool:
         """One round; False when there was nothing to do. Stop passes through: the lane ends."""
@@ -221,11 +222,7 @@ class Lane:
         """The next of the SKUs that are compared with the channel from time to time, changed or not."""
         if not self._checks and now >= self._check_at:
             self._check_at = now + self._every
-            self._first_at = now + FIRST_SETTLE_MS / 1000
             self._checks = list(self._skus)
-        elif not self._checks and self._firsts and now >= self._first_at:
-            self._first_at = now + FIRST_SETTLE_MS / 1000
-            self._checks = list(self._firsts)
         out, self._checks = self._checks[:most], self._checks[most:]
         return [name for name in out if name in self._skus and self._comparable(name, self._skus[name])]
 
@@ -265,6 +262,9 @@ class Lane:
     def _plan(self, name: str, sku: Sku, reading: Reading | None, plans: list[Plan], done: list[Delivered]) -> None:
         assert sku.now.available is not None
         told, before = sku.told, None if reading is None else reading.quantity
+        if self._sink.lowers_itself and self._early(sku, before):
+            self._dirty[name] = self._monotonic() + ORDERS_SECONDS
+            return
         if self._sink.lowers_itself and before is not None:
             decision = self._decide(sku, before, sku.now.available)
         else:
@@ -279,36 +279,46 @@ class Lane:
         key = fingerprint([self.channel, SINK, name, str(told.writes if told else 0), str(decision.put), str(before), str(at)])
         plans.append(Plan(sku, told, Level(name, self._native[name], decision.put, reading, key, at), decision))
 
+    def _early(self, sku: Sku, reading: int | None) -> bool:
+        """A first number above the channel's own, before its orders have been read once: what is missing there may be sold.
+        Orders are pulled before stock is pushed; a lower number never waits."""
+        never = sku.told is None or (sku.told.sent is None and sku.told.pending is None)
+        return never and self._polls_orders and not self._passed_seen and reading is not None and (sku.now.available or 0) > reading
+
     def _decide(self, sku: Sku, reading: int, available: int) -> Decision:
         own = sku.now.own
         told = Told() if sku.told is None else Told(sku.told.sent, sku.told.sold, sku.told.pending, sku.told.read)
-        first = told.sent is None and told.pending is None
         decision = decide(told, reading, available, own)
-        if sku.odd is not None and self._passed(sku.odd):
+        if told.sent is None and told.pending is None:
+            sku.first_at = self._read_at
+        if sku.first_at:
+            decision = self._first(sku, decision, available)
+        if sku.odd is not None and self._passed(sku.odd.at, SETTLE_MS, self._passed_at > sku.odd.at):
             settled = settle(sku.odd, decision.sold, own)
             if settled != decision.sold:
-                if not sku.odd.first:
-                    metrics.drift_findings.labels(self.channel).inc()
-                    log.warning("sink-drift", channel=self.channel, sku=sku.now.sku, units=decision.sold - settled)
-                decision = Decision(settled, max(0, available - max(0, settled - own)))
+                metrics.drift_findings.labels(self.channel).inc()
+                log.warning("sink-drift", channel=self.channel, sku=sku.now.sku, units=decision.sold - settled)
+                decision = publish(settled, available, own)
             sku.odd = None
         if decision.sold == own:
             sku.odd = None
         elif sku.odd is None:
-            sku.odd = Odd(decision.sold, own, self._wall_ms(), first)
+            sku.odd = Odd(decision.sold, own, self._read_at)
         return decision
 
-    def _passed(self, odd: Odd) -> bool:
-        """Whether everything the channel had sold at that reading has been polled and has gone through the streams: the
-        poll passed it, was written after it, and since then the streams wrote something. At the first contact, where the
-        streams have just written this very value, a round of the poll that began after the reading is enough: its own
-        overlap would hold a new shop's stock back for minutes."""
-        age = self._wall_ms() - odd.at
-        if odd.first:
-            return age >= FIRST_SETTLE_MS and (not self._polls_orders or self._passed_seen > odd.at + ROUND_MS)
-        if age < SETTLE_MS or (self._polls_orders and not (self._passed_at > odd.at and self._passed_seen > odd.at)):
+    def _first(self, sku: Sku, decision: Decision, available: int) -> Decision:
+        """Orders placed before the first contact arrive after it. They are in no reading of ours, so they show as more
+        orders than sales, and are counted as sold."""
+        if self._passed(sku.first_at, FIRST_MS, self._passed_seen > sku.first_at + ROUND_MS):
+            sku.first_at = 0
+        return publish(max(decision.sold, sku.now.own), available, sku.now.own)
+
+    def _passed(self, at: int, least: int, polled: bool) -> bool:
+        """Whether what the channel had sold at that moment has been polled and has gone through the streams: some time has
+        gone by, the poll passed it and was written after it, and since then the streams wrote something."""
+        if self._wall_ms() - at < least or (self._polls_orders and not (polled and self._passed_seen > at)):
             return False
-        return self._alive_at > max(odd.at, self._passed_seen)
+        return self._alive_at > max(at, self._passed_seen)
 
     def _put(self, plans: Sequence[Plan]) -> None:
         intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading, at=p.level.at) for p in plans]
@@ -362,10 +372,6 @@ class Lane:
     def _told(self, name: str, sku: Sku, record: Delivered) -> None:
         sku.told, sku.conflicts, sku.live = record, 0, False
         self._dirty.pop(name, None)
-        if sku.odd is not None and sku.odd.first:
-            self._firsts.add(name)
-        else:
-            self._firsts.discard(name)
 
     def _as_read(self, sku: Sku) -> tuple[int, int | None]:
         """sold and the number it goes with: after a put that is not going to be, the one read before it."""

@@ -41,11 +41,14 @@ class Decision:
 def decide(told: Told, reading: int, available: int, own: int) -> Decision:
     """The rule, for a channel that says `reading` now.
 
-    First contact: whatever is missing from the channel's number counts as sold and not heard of, so the first put never
-    raises; `settle` releases it when an orders poll has passed this reading.
+    First contact: nothing can be read out of a number we did not leave there, so counting begins with what is known.
     """
     base = _base(told, reading)
-    sold = own + max(0, available - reading) if base is None else told.sold + base - reading
+    return publish(own if base is None else told.sold + base - reading, available, own)
+
+
+def publish(sold: int, available: int, own: int) -> Decision:
+    """The number for a count of sales."""
     return Decision(sold, max(0, available - max(0, sold - own)))
 
 
@@ -67,15 +70,15 @@ class Odd:
     sold: int
     own: int
     at: int
-    first: bool = False
 
 
 def settle(odd: Odd, sold: int, own: int) -> int:
     """`sold` without what cannot be sales. Called when an orders poll has passed the reading `odd` and what it brought has
-    been applied: whatever the channel had sold by then must be in `own` by now, and whatever was in `own` by then was
-    sold. Only the part that holds for both moments is unexplained; what came later is left alone."""
+    been applied: whatever the channel had sold by then must be in `own` by now. What is left was no sale; what was sold
+    later is left alone, and hides as many of the others until a quieter moment, because too low heals and too high is
+    sold. The other way round, more orders than sales, the difference counts as far as it stood then and stands now: in
+    between a cancel may have been seen at one end only."""
     more = min(odd.sold, sold) - own
     if more > 0:
         return sold - more
-    fewer = min(odd.own, own) - sold
-    return sold + fewer if fewer > 0 else sold
+    return sold + max(0, min(odd.own - odd.sold, own - sold))
