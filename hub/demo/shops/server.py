@@ -2,6 +2,8 @@
 
 POST /_world/start   open the shops (their APIs answer before)
 POST /_world/stop    nobody buys any more; webhooks still on their way are delivered
+POST /_world/sell    {"shop", "sku", "units"}: one sale now, whether the shops are open or not, and nothing that follows from it;
+                     409 when the shop's own number does not allow it
 GET  /_world/state   {"selling", "started_at", "pending", "now"}
 GET  /_world/books   this shop's own books
 GET  /_world/diary   what was worth noting, with times
@@ -19,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
+import pydantic
 import structlog
 import uvicorn
 from starlette.applications import Starlette
@@ -108,6 +111,7 @@ class Town:
         control = [
             Route("/_world/start", self._start, methods=["POST"]),
             Route("/_world/stop", self._stop, methods=["POST"]),
+            Route("/_world/sell", self._sell_one, methods=["POST"]),
             Route("/_world/state", self._state, methods=["GET"]),
             Route("/_world/diary", self._diary, methods=["GET"]),
             Route("/_world/books", partial(self._books, shop), methods=["GET"]),
@@ -128,6 +132,16 @@ class Town:
         self.world.stop()
         return await self._state(request)
 
+    async def _sell_one(self, request: Request) -> Response:
+        try:
+            wanted = _Wanted.model_validate_json(await request.body())
+            order = self.world.sell(wanted.shop, wanted.sku, wanted.units)
+        except (ValueError, KeyError) as error:
+            return JSONResponse({"error": f"{type(error).__name__}: a shop, one of its SKUs, and how many units"}, 400)
+        if order is None:
+            return JSONResponse({"error": "the shop has not that many"}, 409)
+        return JSONResponse({"order": order.id})
+
     async def _state(self, request: Request) -> Response:
         pending = self._sender.pending if self._sender is not None else 0
         return JSONResponse({"selling": self.world.selling, "started_at": self.world.started_at, "pending": pending, "now": wall()})
@@ -137,6 +151,15 @@ class Town:
 
     async def _books(self, shop: Shop, request: Request) -> Response:
         return JSONResponse(shop.book.as_json() | {"opening": shop.opening})
+
+
+class _Wanted(pydantic.BaseModel):
+    """Body of /_world/sell."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    shop: str
+    sku: str
+    units: int = pydantic.Field(ge=1)
 
 
 class _Server(uvicorn.Server):

@@ -23,6 +23,8 @@ GHOST = "GHOST-1"
 RACERS = ("square", "shopify")
 WEB = ("shopify", "woocommerce")
 RACE_RETRY_MS = 250
+FIRST_ASKED = 100_000
+"""Sales out of turn are numbered from here: a run's wishes, its race and its ghost have lower numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,7 @@ class World:
         self._order = itertools.count()
         self._online: Counter[str] = Counter()
         self._till: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._asked = 0
         self._racing: str | None = None
         self._empty: set[str] = set()
         for shop in shops.values():
@@ -104,6 +107,15 @@ class World:
         """Nobody buys, pays, cancels or ships any more."""
         self.selling = False
         self._queue.clear()
+
+    def sell(self, shop: str, sku: str, units: int) -> Order | None:
+        """One sale out of turn. None when the shop's number does not allow it; KeyError for a shop or SKU nobody knows."""
+        seller, self._asked = self.shops[shop], self._asked + 1
+        place = "dc" if shop in WEB else TILLS[0]
+        order = seller.sell(Sale(FIRST_ASKED + self._asked, place, ((seller.goods[sku], units),), 9))
+        if order is not None:
+            self._taken(shop, order)
+        return order
 
     def run_due(self) -> int | None:
         """Do what is due; the time of the next thing, None when there is none."""

@@ -229,3 +229,36 @@ def test_a_wrong_spec_is_refused(wrong: dict[str, Any]) -> None:
     """Misspelt or impossible settings do not start a town."""
     with pytest.raises(pydantic.ValidationError):
         ShopsSpec(**wrong)
+
+
+@pytest.mark.parametrize("name", ["shopify", "square", "woocommerce"])
+def test_one_sale_out_of_turn(name: str) -> None:
+    """Asked for, a shut shop sells once: its number falls, it tells of the order, and nothing else happens, however long one waits."""
+    kit = Kit()
+    publish(kit, 9)
+    sku, place = next(iter(kit.shops[name].goods)), "lyon" if name == "square" else "dc"
+    kit.shops[name].move(sku, place, 9 - kit.shops[name].number(sku, place), T0)
+    kit.sent.clear()
+    answer = kit.client.post("http://shopify.test/_world/sell", json={"shop": name, "sku": sku, "units": 2})
+
+    assert answer.status_code == 200
+    assert kit.shops[name].number(sku, place) == 7
+    assert kit.sent
+    kit.run(20)
+    books = kit.books()
+    assert [(order["id"], order["lines"]) for order in books[name]["orders"]] == [(answer.json()["order"], [[sku, 2]])]
+    assert not any(book["orders"] for other, book in books.items() if other != name)
+
+
+def test_a_sale_out_of_turn_that_cannot_be() -> None:
+    """More than the shop's number is 409; a shop, a SKU or a number of units that do not exist are 400; nothing is sold."""
+    kit = Kit()
+    sku = next(iter(kit.shops["square"].goods))
+    good = {"shop": "square", "sku": sku, "units": 1}
+    wrong = [{**good, "shop": "ebay"}, {**good, "sku": "NO-SUCH"}, {**good, "units": 0}, {**good, "units": "1"}, {**good, "more": 1}, [], None]
+
+    assert kit.client.post("http://square.test/_world/sell", json={**good, "units": 1_000_000}).status_code == 409
+    for body in wrong:
+        assert kit.client.post("http://square.test/_world/sell", json=body).status_code == 400, body
+    assert kit.client.post("http://square.test/_world/sell", content=b"{").status_code == 400
+    assert not any(book["orders"] for book in kit.books().values())
