@@ -11,7 +11,7 @@ import msgspec
 from connectors.square.payloads import Complaint, Complaints, Count, CountsPage
 from hub.sdk import Level, Put, Reading, Refuse, Request, Response, Talk, judge
 from hub.sdk.read import fingerprint, shape, units
-from hub.sdk.time import rfc3339
+from hub.sdk.time import millis, rfc3339
 
 BLAMED = re.compile(r"changes\[(\d+)\]")
 
@@ -35,7 +35,7 @@ def read(settings: Here, natives: Mapping[str, Mapping[str, str]]) -> Talk[Mappi
         for one in page.counts or []:
             count = shape(one, Count)
             if count.state == "IN_STOCK" and count.catalog_object_id in skus:
-                found[skus[count.catalog_object_id]] = Reading(units(count.quantity or "", least=-(2**31)))
+                found[skus[count.catalog_object_id]] = Reading(units(count.quantity or "", least=-(2**31)), millis(count.calculated_at))
         cursor = page.cursor or ""
         if not cursor:
             break
@@ -83,9 +83,16 @@ def _change(settings: Here, level: Level) -> dict[str, Any]:
         "state": "IN_STOCK",
         "location_id": settings.location_id,
         "quantity": str(level.quantity),
-        "occurred_at": rfc3339(level.at),
+        "occurred_at": rfc3339(_counted_at(level)),
     }
     return {"type": "PHYSICAL_COUNT", "physical_count": counted}
+
+
+def _counted_at(level: Level) -> int:
+    """When the number we put was true: at the reading it is made of. Square takes what it sells after a count's time off that
+    count, so a sale that the reading already contains must not be later: `calculated_at` is that of the last one in it."""
+    changed = level.reading.token if level.reading is not None else None
+    return max(level.at, changed) if isinstance(changed, int) else level.at
 
 
 def _complaints(response: Response) -> list[Complaint]:
