@@ -53,6 +53,14 @@ class Shop:
             number: str = guest.post("/api/checkout/", json=order).raise_for_status().json()["number"]
             return number
 
+    def offer(self, title: str, sku: str, stock: int) -> int:
+        """The shop's staff lists a further product. Its id."""
+        record = {"partner": "/api/admin/partners/1/", "partner_sku": sku, "price": "9.90", "price_currency": "EUR", "num_in_stock": stock}
+        product = {"product_class": "goods", "title": title, "slug": sku.lower(), "upc": f"UPC-{sku}", "stockrecords": [record]}
+        with httpx2.Client(base_url=self.url, timeout=30, trust_env=False, auth=(USER, PASSWORD)) as staff:
+            made: int = staff.post("/api/admin/products/", json=product).raise_for_status().json()["id"]
+            return made
+
     def stock(self, product: int) -> tuple[int, int]:
         """in stock and allocated, by the shop's public API: not the one the connector uses."""
         with httpx2.Client(base_url=self.url, timeout=30, trust_env=False, auth=(USER, PASSWORD)) as anybody:
