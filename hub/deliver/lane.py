@@ -65,6 +65,8 @@ class Sku:
     odd: Odd | None = None
     first_at: int = 0
     """When it was told first, as long as orders from before may still come."""
+    returned: int = 0
+    """Units that the channel took back in that time."""
     conflicts: int = 0
     live: bool = False
     """The channel was told before and there is something newer, so the age of its cause at the answer is a latency."""
@@ -290,7 +292,9 @@ class Lane:
         told = Told() if sku.told is None else Told(sku.told.sent, sku.told.sold, sku.told.pending, sku.told.read)
         decision = decide(told, reading, available, own)
         if told.sent is None and told.pending is None:
-            sku.first_at = self._read_at
+            sku.first_at, sku.returned = self._read_at, 0
+        elif sku.first_at:
+            sku.returned += max(0, told.sold - decision.sold)
         if sku.first_at:
             decision = self._first(sku, decision, available)
         if sku.odd is not None and self._passed(sku.odd.at, SETTLE_MS, self._passed_at > sku.odd.at):
@@ -308,10 +312,10 @@ class Lane:
 
     def _first(self, sku: Sku, decision: Decision, available: int) -> Decision:
         """Orders placed before the first contact arrive after it. They are in no reading of ours, so they show as more
-        orders than sales, and are counted as sold."""
+        orders than sales, and are counted as sold; but not what the channel was seen to take back, whose cancel is on its way."""
         if self._passed(sku.first_at, FIRST_MS, self._passed_seen > sku.first_at + ROUND_MS):
             sku.first_at = 0
-        return publish(max(decision.sold, sku.now.own), available, sku.now.own)
+        return publish(max(decision.sold, sku.now.own - sku.returned), available, sku.now.own)
 
     def _passed(self, at: int, least: int, polled: bool) -> bool:
         """Whether what the channel had sold at that moment has been polled and has gone through the streams: some time has

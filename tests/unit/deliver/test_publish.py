@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.deliver.publish import Decision, Odd, Told, decide, settle
+from hub.deliver.publish import Decision, Odd, Told, decide, publish, settle
 
 units = st.integers(0, 50)
 
@@ -161,3 +161,37 @@ def test_the_simple_rules_oversell_and_ours_does_not() -> None:
 def test_lost_answers_do_not_bring_the_oversell_back() -> None:
     """One answer in twenty lost, carried out or not: at most a tenth of what the plain put does with every answer."""
     assert play("ours", lost=0.05)[0] <= play("absolute")[0] / 10
+
+
+class Joined(World):
+    """A world that we join while it sells: orders from before our first put arrive after it. `watchful`: for a while more
+    orders than sales count as sold, as the lane does."""
+
+    def __init__(self, seed: int, watchful: bool) -> None:
+        super().__init__("ours", seed, units=25)
+        self.watchful, self.now = watchful, 0
+
+    def put(self, cause: str) -> None:
+        """Nothing before we joined."""
+        if self.now < 60:
+            return
+        decision = decide(self.told, self.channel, max(0, self.hub), self.own)
+        if self.watchful and self.now < 80:
+            decision = publish(max(decision.sold, self.own), max(0, self.hub), self.own)
+        self.told, self.channel = Told(decision.put, decision.sold), decision.put
+
+    def play(self) -> bool:
+        """Whether it oversells."""
+        for self.now in range(400):
+            if self.now == 60:
+                self.told = Told()
+                self.put("first contact")
+            self.tick(self.now)
+        return self.oversold > 0
+
+
+def test_joining_a_busy_channel_oversells_only_without_watching() -> None:
+    """3,000 worlds joined in mid-trade: without the first while's watch some oversell later, with it none."""
+    careless, careful = (sum(Joined(seed, watchful).play() for seed in range(3000)) for watchful in (False, True))
+    assert careless >= 10
+    assert careful == 0
