@@ -230,6 +230,16 @@ def test_all_or_none_orders_learn_whom_they_wait_for(holder: dict[str, Any], ver
     assert board.answer("o").verdict == verdict
 
 
+def test_waiting_order_learns_that_a_younger_one_has_decided() -> None:
+    """Nothing moves on the shelf, but there is nobody left to wait for."""
+    board = stocked(a=1)
+    board.feed(claim("younger", 1, "try", want={"a": 1}, age="z", together=True))
+    board.feed(claim("o", 1, "try", want={"a": 1}, age="n", together=True))
+    assert board.answer("o").verdict == "busy_younger"
+    board.feed(claim("younger", 2, "firm", want={"a": 1}, age="z", together=True))
+    assert board.answer("o").verdict == "short"
+
+
 def test_single_orders_are_never_told_to_wait_for_others() -> None:
     """Wait-die is for those who need several items at once."""
     board = stocked(a=1)

@@ -156,6 +156,8 @@ def test_later_reads_keep_a_place_known() -> None:
         board.feed(marker("shop", f"r{n}", 0, 2))
     board.feed(count(5, 0))
     assert board.sells("till").available == 5
+    step = board.processor.apply(board.state, Event("event.stock", "", marker("shop", "r20", 0, 1), T0))
+    assert (step.fate, step.again) == (Fate.APPLIED, ())  # nothing to look at again
     assert len(board.state.get("internal.stock.feed", "shop").markers) == 4
 
 
@@ -231,8 +233,23 @@ def test_facts_fold_away_and_the_number_stays() -> None:
     assert (boards[0].stock("shop").on_hand, boards[0].stock("shop").sellable) == (13, 10)
     for board in boards:
         board.feed(count(30, 80 * 60, id="shelf", count_kind="physical"))
+        assert board.stock("shop").on_hand == 30  # people have seen what the book was never told
+        board.now += HOUR
+        board.feed(count(29, 81 * 60, id="after"))  # and the book now rests on what they saw
     assert boards[0].stock("shop") == boards[1].stock("shop")
-    assert boards[0].stock("shop").on_hand == 30  # people have seen what the book was never told
+    assert boards[0].stock("shop").on_hand == 29
+
+
+def test_our_own_count_contains_facts_that_have_folded_away() -> None:
+    """Whatever our log had by then is in it, told to somebody or not."""
+    board = Board(TILL)
+    board.feed(count(20, 0, "dc", source="hub"))
+    board.now += 5 * 60_000
+    board.feed(event("sale", 2, "dc", id="s", at=5, source="web"))
+    board.tick(T0 + 80 * HOUR)
+    assert board.stock("dc").on_hand == 18
+    board.feed(count(17, 80 * 60, "dc", source="hub"))
+    assert board.stock("dc").on_hand == 17
 
 
 def test_history_is_not_deducted_again() -> None:
