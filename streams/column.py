@@ -145,7 +145,8 @@ class Column:
                 self._record(record)
             if time is not None and (self._arrived or self.memory.next_wake() is not None):
                 self._open_time = max(self._time, time())
-                self._due(self._open_time)
+                if self._open_time >= 0:  # else an input has not been looked at since the restore
+                    self._due(self._open_time)
         except Retry as error:
             self.blocked = error
         except _Poisoned:
@@ -260,8 +261,10 @@ class Column:
             key = "" if record.key is None else record.key.decode()
         except UnicodeDecodeError as error:
             raise Refuse("the key is not UTF-8", "undecodable") from error
-        value = None if record.value is None else world.serde.unframe(topic, record.value)
-        if value is not None and key != world.routes.key_of(topic, value):
+        if record.value is None:
+            raise Refuse("a tombstone says nothing here", "undecodable")
+        value = world.serde.unframe(topic, record.value)
+        if key != world.routes.key_of(topic, value):
             raise Refuse("misrouted: the key does not fit the value", "conflict")
         if not marker(key):
             self._check_home(topic, key)
@@ -269,10 +272,7 @@ class Column:
 
     def _check_home(self, topic: str, key: str) -> None:
         routes = self.world.routes
-        try:
-            home = routes.partition_for(routes.partition_key(topic, key), self.world.partitions(topic))
-        except IndexError as error:
-            raise Refuse("misrouted: the key has too few parts", "conflict") from error
+        home = routes.partition_for(routes.partition_key(topic, key), self.world.partitions(topic))
         if home != self.number:
             raise Refuse(f"misrouted: lies in partition {self.number}, its key belongs to {home}", "conflict")
 

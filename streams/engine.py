@@ -326,9 +326,12 @@ class Engine:
             while not reader.reached(place):
                 if self._clock.monotonic() > until:
                     raise Retry(f"{place.topic} partition {place.partition} can not be read to its end")
-                for record in reader.poll(0.05):
+                records = reader.poll(0.0)
+                for record in records:
                     if record.value is not None:
                         number = max(number or 0, column.world.serde.unframe(record.topic, record.value).transaction)
+                if not records:
+                    self._clock.wait(0.02)
             return number
         finally:
             reader.close()
@@ -413,11 +416,15 @@ class Engine:
             log.warning("tables-wait", processor=self.processor.name, reason=str(error))
 
     def _measure(self, numbers: Iterable[int]) -> None:
-        ends = self.observer.ends
+        observer, now = self.observer, self._clock.monotonic()
         for number in numbers:
-            for place in self._owned[number].column.inputs:
+            positions, behind = self._owned[number].column.book.positions, False
+            for place, position in positions.items():
                 if (end := self._group.end(place)) is not None:
-                    ends[place] = end
+                    observer.ends[place] = end
+                    behind = behind or end > position
+            if not behind or number not in observer.moved:
+                observer.moved[number] = now
 
 
 class _Turn:

@@ -20,7 +20,7 @@ class Observer:
     reasons     column -> why it is held or stopped
     positions   input partition -> next offset to process, committed
     ends        input partition -> last stable offset as far as known; lag = end - position
-    moved       column -> monotonic time of its last committed transaction with events
+    moved       column -> monotonic time of its last committed transaction with events, or when it was last seen without lag
     restored    state records read back in the last restore, and how long it took
     """
 
