@@ -71,6 +71,14 @@ class Ingest(Strict):
     max_body: int = pydantic.Field(default=2 * 1024 * 1024, ge=1024)
 
 
+class Deliver(Strict):
+    """Every `reconcile_s` all numbers are compared with the channel. `settle_s` is the longest a vendor may take to list what
+    it has sold: a difference that is older, and that no listed order explains, is a finding and is put right."""
+
+    reconcile_s: float = pydantic.Field(default=60.0, gt=0)
+    settle_s: float = pydantic.Field(default=60.0, gt=0)
+
+
 class Api(Strict):
     port: int = 18080
 
@@ -102,6 +110,7 @@ class HubModel(Strict):
     registry: Registry = Registry()
     sql: Sql = Sql()
     ingest: Ingest = Ingest()
+    deliver: Deliver = Deliver()
     api: Api = Api()
     metrics_port: int = 18090
     unknown_item_after_s: float = pydantic.Field(default=24 * 3600, gt=0, description="how long a record waits for its item before it is a dead letter")
@@ -128,7 +137,7 @@ class HubConfig:
     def __init__(self, path: Path, model: HubModel, places: Places, channels: Mapping[str, ChannelConfig]) -> None:
         self.path, self.model, self.places, self.channels = path, model, places, channels
         self.name = model.name
-        self.kafka, self.registry, self.ingest, self.api = model.kafka, model.registry, model.ingest, model.api
+        self.kafka, self.registry, self.ingest, self.api, self.deliver = model.kafka, model.registry, model.ingest, model.api, model.deliver
         self.data_dir = model.data_dir if model.data_dir.is_absolute() else path.parent / model.data_dir
         self.sql_url = model.sql.url or f"sqlite:///{self.data_dir / 'store.sqlite'}"
         self.metrics_port = model.metrics_port

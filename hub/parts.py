@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import httpx2
+import stamina
 
 from hub import kafka
 from hub.config import HubConfig, load
@@ -15,6 +16,9 @@ from hub.errors import ConfigError, Retry
 from hub.runtime import PARTS, Runtime, run_part
 from schemas.catalogue import topics_of
 from schemas.registry import RegistrySerde
+
+PATIENCE = 60.0
+"""Seconds that a registry may take to answer; a starting one is slow."""
 
 BODIES = {
     "ingest": "hub.ingest.main",
@@ -88,10 +92,15 @@ def apply_topics(config_path: Path) -> list[tuple[str, str]]:
 def apply(config: HubConfig) -> list[tuple[str, str]]:
     """As above, for settings that are read already."""
     done = kafka.apply_topics(config.bootstrap, config.domains, config.kafka.partitions)
+    serde, carried = RegistrySerde(config.registry_url), [spec.topic for spec in topics_of(config.domains) if spec.record]
     try:
-        RegistrySerde(config.registry_url).register_all(spec.topic for spec in topics_of(config.domains) if spec.record)
+        for attempt in stamina.retry_context(on=Retry, attempts=None, timeout=PATIENCE):
+            with attempt:
+                serde.register_all(carried)
     except Retry as error:
         raise ConfigError(
             f"{config.path}: registry.url", f"the registry does not answer: {error}", "registry: {url: 'http://registry:8081/apis/ccompat/v7'}"
         ) from None
+    finally:
+        serde.close()
     return sorted(done.items())

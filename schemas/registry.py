@@ -175,7 +175,7 @@ class RegistrySerde(_Framing):
         """Register what the topics (by default all of the catalogue) carry and set how it may change. Idempotent."""
         names = catalogue.topics() if topics is None else topics
         wanted = [topic for topic in names if catalogue.record_type(topic) is not None]
-        with ThreadPoolExecutor(8) as pool:  # the registry takes its time over each; the first failure is raised
+        with ThreadPoolExecutor(4) as pool:  # the registry takes its time over each; the first failure is raised
             return list(pool.map(self._register, wanted))
 
     def _register(self, topic: str) -> Registered:

@@ -33,7 +33,9 @@ from schemas.records import Availability, Delivered, Item, Position
 from streams import failpoint
 
 RECONCILE = 60.0
-SETTLE_MS = 60_000
+"""Seconds between two comparisons of everything with the channel."""
+SETTLE = 60.0
+"""Seconds a vendor may take to list what it has sold; a difference that is older and unexplained is no sale."""
 FIRST_MS = 10_000
 """So long after the first contact, at least, orders may come that were placed before it."""
 ORDERS_SECONDS = 5.0
@@ -95,12 +97,13 @@ class Lane:
         *,
         polls_orders: bool = True,
         reconcile: float = RECONCILE,
+        settle: float = SETTLE,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.channel = channel
         self._sink, self._settings, self._caller, self._ledger = sink, settings, caller, ledger
-        self._polls_orders, self._every = polls_orders, reconcile
+        self._polls_orders, self._every, self._settle_ms = polls_orders, reconcile, int(settle * 1000)
         self._monotonic, self._wall_ms = monotonic, wall_ms
         self._read_at = 0
         self._skus: dict[str, Sku] = {}
@@ -297,7 +300,7 @@ class Lane:
             sku.returned += max(0, told.sold - decision.sold)
         if sku.first_at:
             decision = self._first(sku, decision, available)
-        if sku.odd is not None and self._passed(sku.odd.at, SETTLE_MS, self._passed_at > sku.odd.at):
+        if sku.odd is not None and self._passed(sku.odd.at, self._settle_ms, self._listed(sku.odd.at)):
             settled = settle(sku.odd, decision.sold, own)
             if settled != decision.sold:
                 metrics.drift_findings.labels(self.channel).inc()
@@ -316,6 +319,10 @@ class Lane:
         if self._passed(sku.first_at, FIRST_MS, self._passed_seen > sku.first_at + ROUND_MS):
             sku.first_at = 0
         return publish(max(decision.sold, sku.now.own - sku.returned), available, sku.now.own)
+
+    def _listed(self, at: int) -> bool:
+        """Whether a poll has listed what the channel had recorded at that moment: it says so, or it ended that much later."""
+        return self._passed_at > at or self._passed_seen > at + self._settle_ms
 
     def _passed(self, at: int, least: int, polled: bool) -> bool:
         """Whether what the channel had sold at that moment has been polled and has gone through the streams: some time has

@@ -64,7 +64,8 @@ def follow(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Back
     caller = Caller(channel.name, channel.connector, channel.parsed, limiter=Limiter(channel.limit, SHARES["deliver"]), wait=runtime.stop.wait)
     ledger = Ledger(config.bootstrap, serde, channel.name)
     polls_orders = any(poll.stream == "order" for poll in channel.connector.polls)
-    lane = Lane(channel.name, sink, channel.parsed, caller, ledger, polls_orders=polls_orders)
+    told = config.deliver
+    lane = Lane(channel.name, sink, channel.parsed, caller, ledger, polls_orders=polls_orders, reconcile=told.reconcile_s, settle=told.settle_s)
     feed: Feed | None = None
     try:
         feed = Feed(config.bootstrap, serde, lane, ledger, channel.domain, runtime.slot)

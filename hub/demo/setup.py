@@ -110,6 +110,7 @@ def hub_config(data_dir: Path, ports: Ports, spec: ShopsSpec) -> HubConfig:
         "api": {"port": ports.first},
         "ingest": {"port": ports.ingest, "public_url": f"http://127.0.0.1:{ports.ingest}"},
         "metrics_port": ports.metrics,
+        "deliver": {"reconcile_s": 4, "settle_s": 3},  # the simulated vendors list an order at once
         "unknown_item_after_s": 8,  # a day in life; here the dead letter shall be seen
         "channels": channels,
     }
