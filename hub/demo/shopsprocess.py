@@ -63,7 +63,7 @@ class Shops:
     def news(self) -> list[dict[str, Any]]:
         """What was written into the diary since the last call."""
         found = self._ask("GET", "diary")
-        entries = found["diary"] if isinstance(found, dict) else found
+        entries: list[dict[str, Any]] = found["diary"]
         fresh, self._told = entries[self._told :], len(entries)
         return fresh
 

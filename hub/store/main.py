@@ -59,9 +59,10 @@ class Follower:
         batch: dict[str, list[tuple[Sequence[str], Any | None]]] = defaultdict(list)
         after: dict[tuple[str, int], int] = {}
         for m in good:
-            value = m.value()
-            batch[m.topic()].append((split_key(m.key().decode()), None if value is None else self._serde.unframe(m.topic(), value)))
-            after[(m.topic(), m.partition())] = m.offset() + 1
+            topic, partition, offset, key, value = m.topic(), m.partition(), m.offset(), m.key(), m.value()
+            assert topic is not None and partition is not None and offset is not None and key is not None  # a broker's record of a compacted topic
+            batch[topic].append((split_key(key.decode()), None if value is None else self._serde.unframe(topic, value)))
+            after[(topic, partition)] = offset + 1
         moved = {place: (self._at[place], offset, self._lag(place, offset)) for place, offset in after.items()}
         rows = write(self._engine, batch, moved)
         self._at.update(after)
