@@ -145,6 +145,15 @@ def end_offsets(client: AdminClient, places: Iterable[TopicPartition], *, commit
     return _offsets(client, list(places), LATEST, committed)
 
 
+def begin_offsets(bootstrap: str, topic: str) -> dict[int, int]:
+    """Partition -> the first offset that retention has left."""
+    client = admin(bootstrap)
+    with _broker(bootstrap):
+        there, _ = _described(client)
+        places = [TopicPartition(topic, partition) for partition in range(there.get(topic, 0))]
+        return {place.partition: offset for place, offset in zip(places, _offsets(client, places, EARLIEST, True), strict=True)}
+
+
 def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpec, committed: bool) -> list[int]:
     if not places:
         return []

@@ -24,7 +24,8 @@ def lines(report: Report) -> list[str]:
     out = [f"window     {'; '.join(report.window)}"]
     for name, account in report.accounts.items():
         fates = " + ".join(f"{fate} {account.fates[fate]}" for fate in ("applied", "duplicate", "superseded", "ignored", "dead"))
-        out.append(f"{name:10} in {account.came} = {fates} + parked {account.parked}")
+        kept = "kept of" if account.cut else "="
+        out.append(f"{name:10} in {account.came} {kept} {fates} + parked {account.parked}")
     out.append(orders_line(report))
     out.append(f"stock      {report.ledgers} ledgers folded; shortage {report.shortage_units}, waiting {report.waiting_units} units")
     out += [f"DIFFERENT  {d}" for d in report.differences]
@@ -35,4 +36,6 @@ def lines(report: Report) -> list[str]:
 def orders_line(report: Report) -> str:
     """What became of every order record that the shops sent."""
     fates = " + ".join(f"{fate} {report.orders[fate]}" for fate in ("applied", "duplicate", "superseded", "ignored", "dead"))
-    return f"orders     in {report.orders_in} = {fates}"
+    rest = "".join(f" + {what} {report.orders[what]}" for what in ("parked", "under way") if report.orders[what])
+    sign = "=" if report.orders.total() == report.orders_in else "is not"
+    return f"orders     in {report.orders_in} {sign} {fates}{rest}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hub.verify.accounting import Account, Difference, books, check_dead, check_inputs, check_outputs
+from hub.verify.orders import check_orders
 from hub.verify.source import Source
 from hub.verify.stock import check_availability, check_holds, check_ledger, state
 from schemas.catalogue import raw_topic
@@ -37,7 +38,7 @@ class Report:
             "ok": self.ok,
             "window": self.window,
             "accounting": {name: {"in": a.came, "parked": a.parked, **dict(a.fates)} for name, a in self.accounts.items()},
-            "orders": {"in": self.orders_in, **dict(self.orders)},
+            "orders": {"in": self.orders_in, **{fate.replace(" ", "_"): n for fate, n in self.orders.items()}},
             "ledgers": self.ledgers,
             "shortage_units": self.shortage_units,
             "waiting_units": self.waiting_units,
@@ -61,12 +62,14 @@ def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
     raw = [raw_topic(domain, stream) for domain in domains for stream in STREAMS]
     inputs = {"normalise": raw, "item": ["event.item"], "order": ["event.order", "event.allocation"], "stock": ["event.stock", "command.stock"]}
     accounts, differences, cut = check_inputs(source, found, inputs)
-    differences += check_outputs(source, found)
-    differences += check_dead(source, found, PROCESSORS)
+    for more, also_cut in (check_outputs(source, found), check_dead(source, found, PROCESSORS)):
+        differences += more
+        cut += also_cut
     stock, claims, published, orders = state(source)
     ledger, ledgers = check_ledger(source, stock)
     differences += ledger + check_availability(stock, claims, published, places) + check_holds(orders, claims)
-    path, came = _orders(source, found, domains)
+    path, came, lost = check_orders(source, found, domains)
+    differences += lost
     return Report(
         ok=not differences,
         accounts=accounts,
@@ -76,20 +79,5 @@ def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
         shortage_units=sum(s.shortage for s in stock.values()),
         waiting_units=sum(c.claim.unrouted for c in claims.values() if c.claim.phase != "none"),
         differences=differences,
-        window=[f"records kept in {topic} only" for topic in cut] or ["everything since the topics began"],
+        window=[f"records kept in {topic} only" for topic in dict.fromkeys(cut)] or ["everything since the topics began"],
     )
-
-
-def _orders(source: Source, found: Any, domains: Sequence[str]) -> tuple[Counter[str], int]:
-    """The path of order records from the door to the order: one fate each over both processors."""
-    came = 0
-    fates: Counter[str] = Counter()
-    for domain in domains:
-        came += sum(1 for _ in source.read(raw_topic(domain, "order")))
-    for letter in source.read("dead.normalise"):
-        headers = dict(letter.headers)
-        if headers.get("__connect.errors.topic", b"").decode().endswith(".order"):
-            fates["ignored" if headers.get("crossdock.dlq.reason") == b"ignored-event" else "dead"] += 1
-    for counts in found.fates.get(("order", "event.order"), {}).values():
-        fates.update(counts)
-    return fates, came

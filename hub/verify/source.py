@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from hub.kafka import read_all
+from hub.kafka import begin_offsets, read_all
 from schemas.registry import Serde
 from streams.ports import Record
 
@@ -14,6 +14,9 @@ class Source(Protocol):
     """Reads one topic from its beginning to its present end, committed records only, in partition order."""
 
     def read(self, topic: str) -> Iterable[Record]: ...
+
+    def begins(self, topic: str) -> Mapping[int, int]:
+        """Partition -> the first offset that is still kept."""
 
     def decode(self, record: Record) -> Any: ...
 
@@ -26,6 +29,9 @@ class KafkaSource:
 
     def read(self, topic: str) -> Iterable[Record]:
         return read_all(self._bootstrap, topic)
+
+    def begins(self, topic: str) -> Mapping[int, int]:
+        return begin_offsets(self._bootstrap, topic)
 
     def decode(self, record: Record) -> Any:
         return None if record.value is None else self._serde.unframe(record.topic, record.value)
