@@ -101,13 +101,37 @@ def _docs(app: FastAPI) -> str:
     rows = []
     for path, methods in app.openapi()["paths"].items():
         for method, operation in methods.items():
-            text = html.escape(operation.get("description") or operation.get("summary", ""))
-            rows.append(
-                f"<tr><td><code>{method.upper()}</code></td><td><code>{html.escape(path)}</code></td><td>{html.escape(operation.get('summary', ''))}</td><td>{text}</td></tr>"
-            )
-    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Crossdock API</title>
-<style>body{{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1a1a1a;background:#fff}}table{{border-collapse:collapse;width:100%}}
-th,td{{text-align:left;padding:.5rem;border-bottom:1px solid #ccc;vertical-align:top}}code{{background:#f2f2f2;padding:.1em .3em}}a{{color:#0645ad}}</style></head>
-<body><main><h1>Crossdock API</h1><p>Read only. The machine-readable description is <a href="openapi.json">openapi.json</a>.</p>
-<table><caption>Operations</caption><thead><tr><th scope="col">Method</th><th scope="col">Path</th><th scope="col">What</th><th scope="col">Details</th></tr></thead>
-<tbody>{"".join(rows)}</tbody></table></main></body></html>"""
+            summary, text = operation.get("summary", ""), operation.get("description", "")
+            cells = (f"<code>{method.upper()}</code>", f"<code>{html.escape(path)}</code>", html.escape(summary), html.escape(text))
+            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    return _PAGE.replace("{rows}", "".join(rows))
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Crossdock API</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1a1a1a; background: #fff }
+table { border-collapse: collapse; width: 100% }
+caption { text-align: left; padding: .5rem 0 }
+th, td { text-align: left; padding: .5rem; border-bottom: 1px solid #ccc; vertical-align: top }
+code { background: #f2f2f2; padding: .1em .3em }
+a { color: #0645ad }
+</style>
+</head>
+<body>
+<main>
+<h1>Crossdock API</h1>
+<p>Read only. The machine-readable description is <a href="openapi.json">openapi.json</a>.</p>
+<table>
+<caption>Operations</caption>
+<thead><tr><th scope="col">Method</th><th scope="col">Path</th><th scope="col">What</th><th scope="col">Details</th></tr></thead>
+<tbody>{rows}</tbody>
+</table>
+</main>
+</body>
+</html>
+"""

@@ -211,7 +211,7 @@ def _summary(demo: Demo, report: Report, result: dict[str, Any]) -> list[str]:
         f"\nsummary {demo._elapsed():.0f} s, seed {demo.options.seed}",
         f" {orders_line(report).removeprefix('orders').strip()}     accounting {'ok' if report.ok else 'NOT ok'}",
         *(f" dead: {source} {native}, {reason}" for source, native, reason, _ in demo.watch.dead),
-        f" stock: {report.ledgers} ledgers folded, {report.ledgers - _ledgers_wrong(report)} equal; shops read back {good} of {asked} right; {short} units sold that nobody has",
+        f" stock: {report.ledgers} ledgers folded, {report.ledgers - _ledgers_wrong(report)} equal; shops read back {good} of {asked} right; {short} units short",
         f" sale -> write accepted by the last other shop: p50 {latency['p50']} ms, p99 {latency['p99']} ms (n={latency['n']})",
         *(f" DIFFERENT {d}" for d in report.differences[:20]),
     ]

@@ -60,7 +60,8 @@ class Follower:
         after: dict[tuple[str, int], int] = {}
         for m in good:
             topic, partition, offset, key, value = m.topic(), m.partition(), m.offset(), m.key(), m.value()
-            assert topic is not None and partition is not None and offset is not None and key is not None  # a broker's record of a compacted topic
+            if topic is None or partition is None or offset is None or key is None:
+                raise ValueError("a record of a compacted topic without a place or a key")
             batch[topic].append((split_key(key.decode()), None if value is None else self._serde.unframe(topic, value)))
             after[(topic, partition)] = offset + 1
         moved = {place: (self._at[place], offset, self._lag(place, offset)) for place, offset in after.items()}

@@ -30,10 +30,22 @@ WORKER = Path(__file__).with_name("insight_worker.py")
 def change(number: int, kind: str = "placed") -> OrderChange:
     """Order `number` of two channels, spread over three minutes."""
     channel = ("shop", "till")[number % 2]
+    placed = kind == "placed"
     return OrderChange(
-        event_id=f"e{number}{kind}", order_id=f"{channel}:{number}", channel=channel, revision=1, kind=kind, phase="accepted", units=2, units_delta=2 if kind == "placed" else -1,
-        revenue=Decimal("19.90") if kind == "placed" else Decimal("-9.95"), currency="EUR", cause=f"c{number}", at=START + number, placed_at=START + number * 2_000,
-    )  # fmt: skip
+        event_id=f"e{number}{kind}",
+        order_id=f"{channel}:{number}",
+        channel=channel,
+        revision=1,
+        kind=kind,
+        phase="accepted",
+        units=2,
+        units_delta=2 if placed else -1,
+        revenue=Decimal("19.90") if placed else Decimal("-9.95"),
+        currency="EUR",
+        cause=f"c{number}",
+        at=START + number,
+        placed_at=START + number * 2_000,
+    )
 
 
 @pytest.fixture(scope="module")
