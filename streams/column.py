@@ -236,12 +236,15 @@ class Column:
         delta = self.book.delta(place)
         source, stage = "", "decode"
         try:
-            event = self._decode(record)
-            stage = "apply"
-            source = self._source(event)
-            step = self._apply(event)
-            self._take(step, place, record.at)
-            fate = step.fate
+            if record.value is None:  # no input is a table: a tombstone says nothing, and no processor has to think of it
+                source, fate = headers.source_of(record), Fate.IGNORED
+            else:
+                event = self._decode(record, record.value)
+                stage = "apply"
+                source = self._source(event)
+                step = self._apply(event)
+                self._take(step, place, record.at)
+                fate = step.fate
         except Refuse as error:
             fate = Fate.DEAD
             source = source or headers.source_of(record)
@@ -255,15 +258,13 @@ class Column:
         self._events += 1
         self._touched = True
 
-    def _decode(self, record: Record) -> Event:
+    def _decode(self, record: Record, data: bytes) -> Event:
         topic, world = record.topic, self.world
         try:
             key = "" if record.key is None else record.key.decode()
         except UnicodeDecodeError as error:
             raise Refuse("the key is not UTF-8", "undecodable") from error
-        if record.value is None:
-            raise Refuse("a tombstone says nothing here", "undecodable")
-        value = world.serde.unframe(topic, record.value)
+        value = world.serde.unframe(topic, data)
         if key != world.routes.key_of(topic, value):
             raise Refuse("misrouted: the key does not fit the value", "conflict")
         if not marker(key):

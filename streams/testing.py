@@ -180,6 +180,8 @@ class Driver:
         place = Place(topic, partition)
         offset = self._ends[place]
         self._ends[place] += 1
+        if topic not in self._readers and topic not in self._tables:
+            return offset
         record = Record(topic, partition, offset, key, value, headers, at)
         for line in self._tables.get(topic, ()):
             indexes = line.tables.take(record)

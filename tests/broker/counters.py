@@ -72,7 +72,7 @@ class Counter:
         return key.split("|")[0]
 
     def source(self, event: Event) -> str:
-        return str(event.record.get("source", "shop"))
+        return self._of(event.record or {})
 
     def apply(self, view: View, event: Input) -> Step:
         if isinstance(event, Tick):

@@ -245,10 +245,17 @@ def test_misrouted() -> None:
     assert not marker("shop|1")
 
 
-def test_dead_letter_without_a_key_or_value() -> None:
-    """A tombstone or a null key from outside is a dead letter like any other nonsense."""
-    writes = commit(column(), Record("in", 0, 0, None, None, (), 5))
-    assert (writes[0].topic, writes[0].key, writes[0].value, writes[0].at) == ("dead.count", None, None, 5)
+def test_dead_letter_without_a_key() -> None:
+    """A null key from outside is handled like any record."""
+    writes = commit(column(), Record("in", 0, 0, None, b"{", (), 5))
+    assert (writes[0].topic, writes[0].key, writes[0].value, writes[0].at) == ("dead.count", None, b"{", 5)
+
+
+def test_a_tombstone_is_nobodys() -> None:
+    """A tombstone on an input is ignored without asking the processor, and accounted to whoever sent it."""
+    found = column(Script(KeyError("asked")))
+    commit(found, Record("in", 0, 0, b"a", None, [("ce_source", b"/channels/shop-7/x")], 5))
+    assert found.book.records[PLACE].fates == {"shop-7": {"ignored": 1}}
 
 
 def test_poison_limit() -> None:
