@@ -85,15 +85,6 @@ class Refresh:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A table (a topic every process reads whole) has a new record; sent to each parked aggregate that `waiting` names."""
-
-    topic: str
-    key: str
-    at: int
-
-
 Input = Event | Tick | Refresh
 
 
