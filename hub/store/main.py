@@ -28,9 +28,23 @@ class Follower:
 
     def __init__(self, bootstrap: str, serde: Serde, engine: Engine) -> None:
         self._bootstrap, self._serde, self._engine = bootstrap, serde, engine
-        self._consumer = Consumer(
+        self._at: dict[tuple[str, int], int] = {}
+        self._consumer = self._reading()
+
+    def seek(self) -> None:
+        """Start again from what SQL says."""
+        self._consumer.close()
+        self._consumer = self._reading()
+
+    def _reading(self) -> Consumer:
+        """A new consumer each time: an old one might still tell where it stood before."""
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})  # its futures live no longer than itself
+        found = {topic: future.result(10) for topic, future in admin.describe_topics(TopicCollection(list(TOPICS))).items()}
+        ids = {topic: str(d.topic_id) for topic, d in found.items()}
+        self._at = offsets(self._engine, ids, {topic: len(d.partitions) for topic, d in found.items()})
+        consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                "bootstrap.servers": self._bootstrap,
                 "group.id": "crossdock.store",
                 "enable.auto.commit": False,
                 "isolation.level": "read_committed",
@@ -38,32 +52,25 @@ class Follower:
                 "fetch.wait.max.ms": 20,
             }
         )
-        self._at: dict[tuple[str, int], int] = {}
-        self.seek()
-
-    def seek(self) -> None:
-        """Start again from what SQL says."""
-        admin = AdminClient({"bootstrap.servers": self._bootstrap})  # its futures live no longer than itself
-        found = {topic: future.result(10) for topic, future in admin.describe_topics(TopicCollection(list(TOPICS))).items()}
-        ids = {topic: str(d.topic_id) for topic, d in found.items()}
-        self._at = offsets(self._engine, ids, {topic: len(d.partitions) for topic, d in found.items()})
-        self._consumer.assign([TopicPartition(t, p, o) for (t, p), o in self._at.items()])
+        consumer.assign([TopicPartition(t, p, o) for (t, p), o in self._at.items()])
+        return consumer
 
     def step(self, timeout: float = 0.1) -> int:
-        """Take what is there (waiting `timeout` seconds at most for the first) and write it. Returns rows written."""
+        """Take what is there (waiting `timeout` seconds at most for the first) and write it. Returns rows written.
+
+        Progress is written without rows too: a marker of a transaction is an offset, and behind one nothing is outstanding.
+        """
         messages = self._consumer.consume(1, timeout)
         messages += self._consumer.consume(2000, 0.005) if messages else []
-        good = [m for m in messages if not _error(m)]
-        if not good:
-            return 0
         batch: dict[str, list[tuple[Sequence[str], Any | None]]] = defaultdict(list)
-        after: dict[tuple[str, int], int] = {}
-        for m in good:
-            topic, partition, offset, key, value = m.topic(), m.partition(), m.offset(), m.key(), m.value()
-            if topic is None or partition is None or offset is None or key is None:
-                raise ValueError("a record of a compacted topic without a place or a key")
+        for m in (m for m in messages if not _error(m)):
+            topic, key, value = m.topic(), m.key(), m.value()
+            if topic is None or key is None:
+                raise ValueError("a record of a compacted topic without a topic or a key")
             batch[topic].append((split_key(key.decode()), None if value is None else self._serde.unframe(topic, value)))
-            after[(topic, partition)] = offset + 1
+        after = {place: offset for place, offset in self._positions().items() if offset > self._at[place]}
+        if not after:
+            return 0
         moved = {place: (self._at[place], offset, self._lag(place, offset)) for place, offset in after.items()}
         rows = write(self._engine, batch, moved)
         self._at.update(after)
@@ -76,7 +83,7 @@ class Follower:
         return sum(self._lag(place, offset) for place, offset in self._positions().items())
 
     def _positions(self) -> dict[tuple[str, int], int]:
-        """Where the consumer stands; markers of transactions take offsets that never reach SQL, so this may be further."""
+        """Where the consumer stands: behind what it has handed over, and behind the markers of transactions that followed."""
         found = self._consumer.position([TopicPartition(t, p) for t, p in self._at])
         return {(tp.topic, tp.partition): max(tp.offset, self._at[(tp.topic, tp.partition)]) for tp in found}
 

@@ -14,7 +14,7 @@ from hub.errors import Retry
 from hub.store.tables import availability, orders, progress, stock
 from hub.store.writer import Overtaken, connect, offsets, write
 from schemas.records import Availability, Order, Stock
-from tests.support import eventually
+from tests.support import eventually, fresh
 
 IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
 ONE = dict.fromkeys(IDS, 1)
@@ -172,3 +172,68 @@ def test_the_store_follows_real_topics_and_goes_on_after_a_restart(engine: Engin
     eventually(lambda: second.step() and [r.on_hand for r in rows(engine, stock) if r.sku == "MUG"] == [5])
     assert eventually(lambda: second.step() == 0 and second.lag() == 0)
     second.close()
+
+
+def test_what_a_transaction_leaves_behind_is_no_lag(engine: Engine, kafka: str) -> None:
+    """The streams write in transactions, whose markers take offsets: a store that has everything says so, whatever came last."""
+    from confluent_kafka import Producer
+
+    from hub.api.app import freshness
+    from hub.kafka import apply_topics
+    from hub.store.main import Follower
+    from schemas.catalogue import key_of
+    from schemas.registry import LocalSerde
+
+    apply_topics(kafka, (), 2)
+    serde = LocalSerde()
+    producer = Producer({"bootstrap.servers": kafka, "transactional.id": fresh("store")})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce("unified.stock", serde.frame("unified.stock", level(6)), key=key_of("unified.stock", level(6)))
+    producer.commit_transaction(30)
+    follower = Follower(kafka, serde, engine)
+
+    def told() -> bool:
+        follower.step()
+        return [r.on_hand for r in rows(engine, stock) if r.sku == "MUG"] == [6] and all(r.lag == 0 for r in rows(engine, progress))
+
+    eventually(told)
+    assert freshness(engine)[0]
+    follower.close()
+    again = Follower(kafka, serde, engine)
+    assert again.step() == 0 == again.lag()
+    again.close()
+
+
+def test_a_batch_that_could_not_be_written_is_read_again(engine: Engine, kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is away for one batch: after seek nothing of it is missing, although the consumer had already gone past it."""
+    from confluent_kafka import Producer
+
+    from hub.kafka import apply_topics
+    from hub.store import main
+    from schemas.catalogue import key_of
+    from schemas.registry import LocalSerde
+
+    def away(*_: Any) -> int:
+        raise Retry("the SQL store does not answer")
+
+    apply_topics(kafka, (), 2)
+    serde, record = LocalSerde(), Stock(sku=fresh("MUG"), location="lyon", on_hand=8, sellable=8, revision=1, updated_at=1_790_000_000_000)
+    follower = main.Follower(kafka, serde, engine)
+    eventually(lambda: follower.step() == 0 == follower.lag())
+    producer = Producer({"bootstrap.servers": kafka})
+    producer.produce("unified.stock", serde.frame("unified.stock", record), key=key_of("unified.stock", record))
+    producer.flush(10)
+
+    def broken() -> bool:
+        try:
+            return follower.step() > 0
+        except Retry:
+            return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(main, "write", away)
+        eventually(broken)
+    follower.seek()
+    eventually(lambda: follower.step() and [r.on_hand for r in rows(engine, stock) if r.sku == record.sku] == [8])
+    follower.close()
