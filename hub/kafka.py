@@ -200,6 +200,18 @@ def follow(bootstrap: str, topics: Iterable[str], stop: threading.Event) -> Iter
         consumer.close()
 
 
+def ends_of(client: AdminClient, topic: str) -> dict[Place, int]:
+    """Where each partition ends now: its last stable offset."""
+    there, _ = _described(client)
+    places = [TopicPartition(topic, partition) for partition in range(there.get(topic, 0))]
+    return {Place(place.topic, place.partition): end for place, end in zip(places, end_offsets(client, places, committed=True), strict=True)}
+
+
+def committed(client: AdminClient, group: str, places: Iterable[Place]) -> dict[Place, int]:
+    """The group's offsets, where it has any."""
+    return _committed(client, group, [TopicPartition(*place) for place in places])
+
+
 def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
     """Committed records of each partition that the group has not committed yet.
 

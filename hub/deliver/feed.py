@@ -147,7 +147,6 @@ class Feed:
             self._reached[partition] = max(offset, self._reached.get(partition, 0))
             return
         key, value = message.key(), message.value()
-        self._lane.alive(message.timestamp()[1])
         if isinstance(key, bytes) and key.startswith(self._prefix):
             origin = _origin(message, key, value)
             try:

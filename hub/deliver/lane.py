@@ -114,7 +114,7 @@ class Lane:
         self._check_at = monotonic() + reconcile
         self._backoff = Backoff()
         self._blocked = 0.0
-        self._passed_at = self._passed_seen = self._alive_at = 0
+        self._passed_at = self._passed_seen = self._applied_at = 0
         self.detail, self.ok = "", True
         self._state("running")
 
@@ -132,9 +132,14 @@ class Lane:
         known.now, known.origin, known.live, known.conflicts = record, origin, known.told is not None, 0
         self._mark(sku, known)
 
-    def alive(self, at: int) -> None:
-        """The streams wrote an availability, of whatever channel, at this log time."""
-        self._alive_at = max(self._alive_at, at)
+    def applied(self, at: int) -> None:
+        """Everything that came in before this moment has gone through the streams and has been read here."""
+        self._applied_at = max(self._applied_at, at)
+
+    @property
+    def unsure(self) -> bool:
+        """Whether some difference waits to be known as a sale on its way or as drift."""
+        return any(sku.odd is not None or sku.first_at for sku in self._skus.values())
 
     def item(self, record: Item) -> None:
         """Native ids of a SKU here. Without them nothing can be told."""
@@ -326,10 +331,10 @@ class Lane:
 
     def _passed(self, at: int, least: int, polled: bool) -> bool:
         """Whether what the channel had sold at that moment has been polled and has gone through the streams: some time has
-        gone by, the poll passed it and was written after it, and since then the streams wrote something."""
+        gone by, the poll passed it and was written after it, and everything that came in until then is in what we know."""
         if self._wall_ms() - at < least or (self._polls_orders and not (polled and self._passed_seen > at)):
             return False
-        return self._alive_at > max(at, self._passed_seen)
+        return self._applied_at > max(at, self._passed_seen)
 
     def _put(self, plans: Sequence[Plan]) -> None:
         intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading, at=p.level.at) for p in plans]

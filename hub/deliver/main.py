@@ -6,11 +6,13 @@ A lane that fails is started again from the topics without the others noticing; 
 from __future__ import annotations
 
 import threading
+import time
 
 from confluent_kafka import KafkaException
 
 from hub.config import ChannelConfig
 from hub.deliver.feed import Feed
+from hub.deliver.horizon import horizon
 from hub.deliver.lane import Lane
 from hub.deliver.ledger import Ledger
 from hub.errors import CrossdockError, Retry, Stop
@@ -19,6 +21,8 @@ from hub.runtime import Runtime
 from schemas.registry import RegistrySerde, Serde
 
 IDLE = 0.05
+LOOK = 0.5
+"""Seconds between two looks at how far the streams are, while some difference waits for it."""
 
 
 def run(runtime: Runtime) -> None:
@@ -67,12 +71,16 @@ def follow(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Back
     told = config.deliver
     lane = Lane(channel.name, sink, channel.parsed, caller, ledger, polls_orders=polls_orders, reconcile=told.reconcile_s, settle=told.settle_s)
     feed: Feed | None = None
+    streams, look_at = horizon(config.bootstrap, config.name, channel.domain), 0.0
     try:
         feed = Feed(config.bootstrap, serde, lane, ledger, channel.domain, runtime.slot)
         while not runtime.stop.is_set():
             feed.poll(0.0 if feed.restored and lane.ready else IDLE)
             if feed.restored and lane.work():
                 backoff.reset()
+            if time.monotonic() > look_at and lane.unsure:
+                lane.applied(streams.step())
+                look_at = time.monotonic() + LOOK
             runtime.health.beat(f"lane.{channel.name}", lane.ok and feed.restored, lane.detail or ("restoring" if not feed.restored else "up to date"))
     except Stop as error:
         lane.stopped(str(error))

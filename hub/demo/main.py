@@ -28,6 +28,7 @@ from hub.verify.source import KafkaSource
 from schemas.registry import RegistrySerde
 
 REST_WITHIN = 30.0
+ITEMS_WITHIN = 60.0
 ENDLESS = 3600.0
 """Seconds of selling that the opening stock is made for when nobody says how long."""
 LOOK_EVERY = 0.5
@@ -64,6 +65,14 @@ class Demo:
     began: float = 0.0
     looking: Future[dict[str, Any]] | None = None
 
+    def prepare(self) -> None:
+        """Items first: an order of an unknown one would only wait."""
+        deadline = time.monotonic() + ITEMS_WITHIN
+        while not self.stop.is_set() and self.watch.listed(len(SHOPS)) < self.products:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.watch.listed(len(SHOPS))} of {self.products} items are known after {ITEMS_WITHIN:.0f} s; see logs/ingest.log")
+            self.stop.wait(0.1)
+
     def sell(self) -> None:
         """Until the time is over or somebody presses Ctrl-C."""
         story = Story(self.hub, self.screen)
@@ -95,12 +104,17 @@ class Demo:
         self.verdict = self.check()
 
     def rows(self, *, lag: int | None = None) -> list[Row]:
-        """The table as it is now; what the shops show is asked for in the background."""
+        """The table as it is now; at rest (`lag` given) with what `settle` has found, before that with what the shops showed lately."""
+        if lag is None:
+            self._ask()
+        return [self._row(name, lag) for name in SHOPS]
+
+    def _ask(self) -> None:
+        """What the shops show, asked for in the background."""
         if self.looking is None or (self.looking.done() and self._elapsed() % CHECK_EVERY < LOOK_EVERY):
             if self.looking is not None and self.looking.exception() is None:
                 self.verdict = self.looking.result()
             self.looking = self.pool.submit(self.check)
-        return [self._row(name, lag) for name in SHOPS]
 
     def _row(self, name: str, lag: int | None) -> Row:
         fates = self.watch.fates(name)
@@ -160,6 +174,7 @@ def _asked_to_end(stop: threading.Event) -> None:
 
 def _play(demo: Demo, ports: Ports, serde: RegistrySerde) -> int:
     options, screen = demo.options, demo.screen
+    demo.prepare()
     started = demo.hub.since()
     what = f"{demo.products} products, 3 places, one stock for all; {options.rate:g} sales/s"
     screen.say(f"{what}. Ctrl-C ends.   API http://127.0.0.1:{ports.first}/docs\n")
@@ -211,7 +226,7 @@ def _summary(demo: Demo, report: Report, result: dict[str, Any]) -> list[str]:
         f"\nsummary {demo._elapsed():.0f} s, seed {demo.options.seed}",
         f" {orders_line(report).removeprefix('orders').strip()}     accounting {'ok' if report.ok else 'NOT ok'}",
         *(f" dead: {source} {native}, {reason}" for source, native, reason, _ in demo.watch.dead),
-        f" stock: {report.ledgers} ledgers folded, {report.ledgers - _ledgers_wrong(report)} equal; shops read back {good} of {asked} right; {short} units short",
+        f" stock: {report.ledgers} ledgers folded, {report.ledgers - _ledgers_wrong(report)} equal; shops show {good} of {asked} right; {short} short",
         f" sale -> write accepted by the last other shop: p50 {latency['p50']} ms, p99 {latency['p99']} ms (n={latency['n']})",
         *(f" DIFFERENT {d}" for d in report.differences[:20]),
     ]

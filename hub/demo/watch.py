@@ -11,7 +11,8 @@ from schemas.registry import Serde
 from streams.ports import Record
 
 PROGRESS = "internal.order.progress"
-WATCHED = (PROGRESS, "dead.normalise", "internal.deliver.sent", "insight.kpi")
+ITEM = "unified.item"
+WATCHED = (PROGRESS, "dead.normalise", "internal.deliver.sent", "insight.kpi", ITEM)
 RESTING = ("event.", "command.", "unified.", "dead.", "insight.")
 """Topics that stand still when the hub has nothing left to do (polls write their position again and again)."""
 
@@ -27,6 +28,7 @@ class Watch:
         self._fates: dict[tuple[str, int], dict[str, Counter[str]]] = {}
         self._writes: dict[str, dict[str, int]] = defaultdict(dict)
         self._revenue: dict[str, dict[int, tuple[Decimal, str]]] = defaultdict(dict)
+        self._items: dict[str, int] = {}
         self.dead: list[tuple[str, str, str, str]] = []
         self._admin = kafka.admin(bootstrap)
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
@@ -50,6 +52,11 @@ class Watch:
         """Writes the channel accepted."""
         with self._lock:
             return sum(self._writes[channel].values())
+
+    def listed(self, channels: int) -> int:
+        """How many items are known with their ids in this many channels."""
+        with self._lock:
+            return sum(1 for known in self._items.values() if known >= channels)
 
     def revenue(self, channel: str) -> tuple[Decimal, str] | None:
         """Revenue of the channel's best known newest minute, and the currency."""
@@ -83,6 +90,8 @@ class Watch:
         record = self._serde.unframe(found.topic, value)
         if found.topic == PROGRESS:
             self._fates[(record.topic, record.partition)] = {source: Counter(counts) for source, counts in record.fates.items()}
+        elif found.topic == ITEM:
+            self._items[record.sku] = len(record.channels)
         elif found.topic == "internal.deliver.sent":
             self._writes[record.channel][record.key] = record.writes
         else:

@@ -98,12 +98,12 @@ class Bench:
         )
         self.unified[sku] = record
         self.lane.availability(sku, record, origin(sku))
-        self.lane.alive(self.wall())
+        self.lane.applied(self.wall())
 
     def orders_polled(self) -> None:
         at = self.wall()
         self.lane.position(Position(channel="toy", stream="order", complete=True, passed_at=at), at)
-        self.lane.alive(at + 1)
+        self.lane.applied(at + 1)
 
     def drain(self) -> None:
         """Rounds until there is nothing to do now."""

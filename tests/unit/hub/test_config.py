@@ -27,7 +27,7 @@ def hub(**changes: Any) -> dict[str, Any]:
         },
         "shop": {
             "connector": "woocommerce",
-            "settings": {"url": "http://127.0.0.1:1", "consumer_key": "env:T_TOKEN", "consumer_secret": "env:T_KEY", "webhook_secret": "env:T_KEY"},
+            "settings": {"base_url": "http://127.0.0.1:1", "consumer_key": "env:T_TOKEN", "consumer_secret": "env:T_KEY", "webhook_secret": "env:T_KEY"},
         },
     }
     return {"channels": channels, **changes}
