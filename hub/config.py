@@ -66,9 +66,12 @@ class Sql(Strict):
 
 
 class Ingest(Strict):
+    """The door and the polls. `poll_at_most_s` shortens the rounds of connectors that say more."""
+
     port: int = 18082
     public_url: str = "http://127.0.0.1:18082"
     max_body: int = pydantic.Field(default=2 * 1024 * 1024, ge=1024)
+    poll_at_most_s: float | None = pydantic.Field(default=None, gt=0)
 
 
 class Deliver(Strict):

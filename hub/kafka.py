@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -225,7 +225,7 @@ def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
         if not places:
             return {}
         ends, starts = end_offsets(client, places, committed=True), _offsets(client, places, EARLIEST, True)
-        done = _committed(client, group, places)
+        done = _committed(bootstrap, group, places)
     out = {}
     with _Reader(bootstrap) as reader:
         for place, start, end in zip(places, starts, ends, strict=True):
@@ -234,16 +234,17 @@ def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
     return out
 
 
-def _committed(client: AdminClient, group: str, places: list[TopicPartition]) -> dict[Place, int]:
-    """The group's offsets, where it has any."""
-    answer = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, places)], request_timeout=TIMEOUT)
+def _committed(bootstrap: str, group: str, places: list[TopicPartition]) -> dict[Place, int]:
+    """The group's offsets, where it has any.
+
+    Asked as a consumer of the group that never joins it: librdkafka's admin client ends the process (a null pointer in its
+    handling of OffsetFetch) when the answer is that the group's coordinator has moved or is still loading.
+    """
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
     try:
-        found = answer[group].result().topic_partitions
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return {}
-        raise
-    return {Place(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+        return {Place(place.topic, place.partition): place.offset for place in consumer.committed(places, TIMEOUT) if place.offset >= 0}
+    finally:
+        consumer.close()
 
 
 def drained(consumer: Consumer, most: int, timeout: float) -> list[Message]:

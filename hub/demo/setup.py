@@ -108,7 +108,7 @@ def hub_config(data_dir: Path, ports: Ports, spec: ShopsSpec) -> HubConfig:
         "data_dir": str(data_dir),
         "kafka": {"partitions": 4},
         "api": {"port": ports.first},
-        "ingest": {"port": ports.ingest, "public_url": f"http://127.0.0.1:{ports.ingest}"},
+        "ingest": {"port": ports.ingest, "public_url": f"http://127.0.0.1:{ports.ingest}", "poll_at_most_s": 4},
         "metrics_port": ports.metrics,
         "deliver": {"reconcile_s": 4, "settle_s": 3},  # the simulated vendors list an order at once
         "unknown_item_after_s": 8,  # a day in life; here the dead letter shall be seen

@@ -57,7 +57,7 @@ def _poll(runtime: Runtime, serde: Serde, channel: ChannelConfig, caller: Caller
     def pages(stream: str) -> Pages:
         return Pages(config.bootstrap, serde, channel.name, channel.domain, stream)
 
-    poller = Poller(source(channel, config.places), caller, pages, runtime.health)
+    poller = Poller(source(channel, config.places), caller, pages, runtime.health, at_most=config.ingest.poll_at_most_s)
     while not runtime.stop.is_set():
         wait = poller.step()
         if wait > 0:

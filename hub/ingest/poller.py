@@ -7,6 +7,7 @@ for the items is the one exception, and health says so.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -103,10 +104,13 @@ class Poller:
         pages: Callable[[str], Writes],
         beats: Beats,
         *,
+        at_most: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        """`at_most`: seconds to the next round of a poll whose connector says more."""
         self._source, self._caller, self._beats = source, caller, beats
+        self._most = math.inf if at_most is None else at_most
         self._monotonic, self._wall_ms = monotonic, wall_ms
         self.polls = [Progress(poll, pages(poll.stream)) for poll in source.polls()]
 
@@ -233,7 +237,7 @@ class Poller:
             progress.due = self._monotonic()
         else:
             progress.began, progress.rounds = 0, progress.rounds + 1
-            progress.due = self._monotonic() + min(CLOSING * 2.0 ** min(progress.rounds - 1, 30), progress.poll.every)
+            progress.due = self._monotonic() + min(CLOSING * 2.0 ** min(progress.rounds - 1, 30), progress.poll.every, self._most)
         self._beats.beat(self._name(progress), True, f"{position.pages} pages, {position.records} records")
 
     def _trouble(self, progress: Progress, detail: str, wait: float) -> None:
