@@ -200,16 +200,41 @@ def follow(bootstrap: str, topics: Iterable[str], stop: threading.Event) -> Iter
         consumer.close()
 
 
-def ends_of(client: AdminClient, topic: str) -> dict[Place, int]:
+class Looker:
+    """Kept by whoever asks again and again where topics end and how far groups are.
+
+    A group's offsets are asked for as a consumer of it that never joins: librdkafka's admin client ends the process (a null
+    pointer in its handling of OffsetFetch) when the answer is that the coordinator has moved or is still loading.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self.admin = admin(bootstrap)
+        self._bootstrap = bootstrap
+        self._groups: dict[str, Consumer] = {}
+
+    def group(self, group: str) -> Consumer:
+        """The client that asks for this group."""
+        if group not in self._groups:
+            self._groups[group] = Consumer({"bootstrap.servers": self._bootstrap, "group.id": group, "enable.auto.commit": False})
+        return self._groups[group]
+
+    def close(self) -> None:
+        """Let go of the consumers."""
+        for consumer in self._groups.values():
+            consumer.close()
+
+
+def ends_of(looker: Looker, topic: str) -> dict[Place, int]:
     """Where each partition ends now: its last stable offset."""
-    there, _ = _described(client)
+    there, _ = _described(looker.admin)
     places = [TopicPartition(topic, partition) for partition in range(there.get(topic, 0))]
-    return {Place(place.topic, place.partition): end for place, end in zip(places, end_offsets(client, places, committed=True), strict=True)}
+    return {Place(place.topic, place.partition): end for place, end in zip(places, end_offsets(looker.admin, places, committed=True), strict=True)}
 
 
-def committed(client: AdminClient, group: str, places: Iterable[Place]) -> dict[Place, int]:
+def committed(looker: Looker, group: str, places: Iterable[Place]) -> dict[Place, int]:
     """The group's offsets, where it has any."""
-    return _committed(client, group, [TopicPartition(*place) for place in places])
+    found = looker.group(group).committed([TopicPartition(*place) for place in places], TIMEOUT)
+    return {Place(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 
 def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
@@ -218,33 +243,21 @@ def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
     Counted, not subtracted: transaction markers and aborted records take offsets too, so end minus position never comes
     to 0 behind a transactional producer.
     """
-    client = admin(bootstrap)
-    with _broker(bootstrap):
-        there, _ = _described(client)
-        places = [TopicPartition(topic, partition) for topic in topics for partition in range(there.get(topic, 0))]
-        if not places:
-            return {}
-        ends, starts = end_offsets(client, places, committed=True), _offsets(client, places, EARLIEST, True)
-        done = _committed(bootstrap, group, places)
+    looker = Looker(bootstrap)
+    try:
+        with _broker(bootstrap):
+            there, _ = _described(looker.admin)
+            places = [TopicPartition(topic, partition) for topic in topics for partition in range(there.get(topic, 0))]
+            ends, starts = end_offsets(looker.admin, places, committed=True), _offsets(looker.admin, places, EARLIEST, True)
+            done = committed(looker, group, [Place(place.topic, place.partition) for place in places]) if places else {}
+    finally:
+        looker.close()
     out = {}
     with _Reader(bootstrap) as reader:
         for place, start, end in zip(places, starts, ends, strict=True):
             here = Place(place.topic, place.partition)
             out[here] = sum(1 for _ in reader.between(here, max(start, done.get(here, start)), end))
     return out
-
-
-def _committed(bootstrap: str, group: str, places: list[TopicPartition]) -> dict[Place, int]:
-    """The group's offsets, where it has any.
-
-    Asked as a consumer of the group that never joins it: librdkafka's admin client ends the process (a null pointer in its
-    handling of OffsetFetch) when the answer is that the group's coordinator has moved or is still loading.
-    """
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
-    try:
-        return {Place(place.topic, place.partition): place.offset for place in consumer.committed(places, TIMEOUT) if place.offset >= 0}
-    finally:
-        consumer.close()
 
 
 def drained(consumer: Consumer, most: int, timeout: float) -> list[Message]:

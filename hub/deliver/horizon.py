@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from confluent_kafka.admin import AdminClient
-
 from hub import kafka
 from schemas.catalogue import raw_topic
 from streams.ports import Place
@@ -26,7 +24,7 @@ READ_SECONDS = 1.0
 class Horizon:
     """`step` now and then; `at` is the moment in ms, 0 before the first pass. Raises KafkaException while the broker is away."""
 
-    admin: AdminClient
+    looker: kafka.Looker
     stages: Sequence[tuple[str, str]]  # (consumer group, the topic it must have read), in the order of the flow
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     at: int = 0
@@ -52,16 +50,16 @@ class Horizon:
         return self.at
 
     def _enter(self, stage: int) -> None:
-        self._stage, self._wanted = stage, kafka.ends_of(self.admin, self.stages[stage][1])
+        self._stage, self._wanted = stage, kafka.ends_of(self.looker, self.stages[stage][1])
 
     def _read(self) -> bool:
         """Whether the stage's processor has committed everything up to the mark."""
         group = self.stages[self._stage][0]
-        done = kafka.committed(self.admin, group, list(self._wanted))
+        done = kafka.committed(self.looker, group, list(self._wanted))
         return all(done.get(place, 0) >= end for place, end in self._wanted.items())
 
 
 def horizon(bootstrap: str, name: str, domain: str) -> Horizon:
     """For the orders of one connector in the hub of this name."""
     stages = ((f"{name}.normalise", raw_topic(domain, "order")), (f"{name}.order", "event.order"), (f"{name}.stock", "command.stock"))
-    return Horizon(kafka.admin(bootstrap), stages)
+    return Horizon(kafka.Looker(bootstrap), stages)
