@@ -109,8 +109,7 @@ class Running:
             door = Door({"toy-1": Entry("toy-1", Own, ToySettings(), caller)}, appender, public_url="https://hooks.example", max_body=MAX)
             self._server = Server(settings(door, self.port, "127.0.0.1"))
             serving = asyncio.create_task(self._server.serve(sockets=[listening]))
-            while not self._server.started:
-                await asyncio.sleep(0)
+            await asyncio.to_thread(eventually, lambda: self._server.started)
             self._ready.set()
             await serving
             await asyncio.to_thread(appender.close)
