@@ -119,6 +119,11 @@ def _name(error: BaseException) -> str:
     return str(error.args[0].name()) if isinstance(error, KafkaException) else type(error).__name__
 
 
+def _fatal(error: KafkaError) -> bool:
+    """The client says it in two ways: a flag on the cause, and an error of its own afterwards, without the flag."""
+    return error.fatal() or error.code() == KafkaError._FATAL
+
+
 def _tps(places: Iterable[Place]) -> list[TopicPartition]:
     return [TopicPartition(topic, partition) for topic, partition in places]
 
@@ -164,8 +169,8 @@ class _Positions:
             self.at_end.add(place)
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise Stop(f"{message.topic()} partition {message.partition()}: the offset to go on at is no longer in the log")
-        elif error.fatal():
-            raise Stop(f"the consumer can not go on: {error.name()}")
+        elif _fatal(error):
+            raise Stop(f"the consumer can not go on: {error.name()}; is its place taken by another process?")
         else:
             log.warning("consumer-error", error=error.name())
 
@@ -201,8 +206,8 @@ class KafkaGroup:
                 return []
             return self._at.records([first, *self._consumer.consume(most - 1, DRAIN)])
         except KafkaException as error:
-            if error.args[0].fatal():
-                raise Stop(f"the consumer can not go on: {_name(error)}") from error
+            if _fatal(error.args[0]):
+                raise Stop(f"the consumer can not go on: {_name(error)}; is its place taken by another process?") from error
             log.warning("consumer-error", error=_name(error))
             return []
 
@@ -220,7 +225,12 @@ class KafkaGroup:
 
     def seek(self, place: Place, offset: int) -> None:
         """Go on at this offset."""
-        self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
+        try:
+            self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
+        except KafkaException as error:
+            if _fatal(error.args[0]):
+                raise Stop(f"the consumer can not go on: {_name(error)}; is its place taken by another process?") from error
+            raise
         self._at.seek(place, offset)
 
     def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from confluent_kafka import Producer
 
 from hub.embedded import Kafka
 from hub.kafka import apply_topics, read_all
+from hub.supervise import PartSpec, Supervisor
 from schemas.catalogue import key_of, partition_for, partition_key
 from schemas.records import OrderChange
 from schemas.registry import LocalSerde
@@ -92,34 +92,31 @@ def expected(changes: list[OrderChange]) -> dict[tuple[str, int], tuple[int, int
     return {key: (orders[key], units[key], revenue[key]) for key in revenue}
 
 
-def start(bootstrap: str) -> subprocess.Popen[bytes]:
-    """The app in a process of its own, to be killed."""
-    return subprocess.Popen([sys.executable, str(WORKER), bootstrap, str(PARTITIONS)], env={**os.environ, "PYTHONPATH": str(WORKER.parents[2])})
+def kill(supervised: Supervisor) -> None:
+    """kill -9 of the app; the supervisor starts it again, as in a hub."""
+    os.kill(supervised.pids["insight"], signal.SIGKILL)
 
 
-def test_figures_equal_the_topic_after_an_abort_and_two_kills(broker: str) -> None:
+def test_figures_equal_the_topic_after_an_abort_and_two_kills(broker: str, tmp_path: Path) -> None:
     """An aborted transaction is not counted; kill -9 in the middle and a start anew lose and double nothing."""
     first = [change(n) for n in range(60)]
     send(broker, first[:30], commit=True)
     send(broker, [change(n) for n in range(1000, 1050)], commit=False)
-    worker = start(broker)
-    try:
-        eventually(lambda: sum(f[0] for f in figures(broker).values()) >= 10, within=60)
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-        send(broker, first[30:], commit=True)
-        send(broker, [change(n) for n in range(2000, 2020)], commit=False)
-        worker = start(broker)
-        eventually(lambda: figures(broker) == expected(first), within=90)
-        worker.send_signal(signal.SIGKILL)
-        worker.wait()
-        more = [change(n, "cancelled") for n in range(10)]
-        send(broker, more, commit=True)
-        worker = start(broker)
-        eventually(lambda: figures(broker) == expected(first + more), within=90)
-    finally:
-        worker.kill()
-        worker.wait()
+    command = (sys.executable, str(WORKER), broker, str(PARTITIONS))
+    log = tmp_path / "insight.log"
+    with Supervisor([PartSpec("insight", command, log)], tmp_path) as supervised:
+        try:
+            eventually(lambda: sum(f[0] for f in figures(broker).values()) >= 10, within=60)
+            kill(supervised)
+            send(broker, first[30:], commit=True)
+            send(broker, [change(n) for n in range(2000, 2020)], commit=False)
+            eventually(lambda: figures(broker) == expected(first), within=90)
+            kill(supervised)
+            more = [change(n, "cancelled") for n in range(10)]
+            send(broker, more, commit=True)
+            eventually(lambda: figures(broker) == expected(first + more), within=90)
+        except AssertionError as error:
+            raise AssertionError(f"{figures(broker)} is not {expected(first)}; {log.read_text()[-4000:]}") from error
 
 
 def test_a_repeat_adds_nothing() -> None:
