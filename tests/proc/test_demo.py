@@ -72,11 +72,15 @@ class Running:
         return "sales/s" in self.text
 
     def pid(self, part: str) -> int:
-        """The part's process now."""
-        return int((self.folder / "data" / "run" / f"{part}.pid").read_text())
+        """The part's process now; 0 while it has none."""
+        try:
+            return int((self.folder / "data" / "run" / f"{part}.pid").read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def report(self) -> Any:
         """The JSON it wrote."""
+        assert (self.folder / "out.json").exists(), self.text
         return json.loads((self.folder / "out.json").read_text())
 
     def end(self, within: float) -> int:
@@ -106,14 +110,14 @@ def test_every_part_is_killed_once_and_every_channel_is_right(demo: Any) -> None
     running = demo("--duration", "36")
     eventually(running.selling, within=120)
     for part in PARTS:
-        before = running.pid(part)
+        before = eventually(lambda part=part: running.pid(part), within=30)
         os.kill(before, signal.SIGKILL)
-        eventually(lambda part=part, before=before: running.pid(part) != before, within=30)
+        eventually(lambda part=part, before=before: running.pid(part) not in (0, before), within=30)
 
     code = running.end(180)
 
-    report = running.report()
     assert code == 0, running.text
+    report = running.report()
     assert report["verify"]["ok"] is True
     assert [channel["right"] for channel in report["channels"].values()] == [True, True, True]
     assert all(report["restarts"][part] >= 1 for part in PARTS)
@@ -128,8 +132,8 @@ def test_a_sink_that_drops_writes_is_seen(demo: Any) -> None:
 
     code = running.end(200)
 
-    report = running.report()
     assert code == 1, running.text
+    report = running.report()
     assert report["channels"]["woocommerce"]["right"] is False
     assert report["channels"]["woocommerce"]["writes"] == 0
     assert report["channels"]["shopify"]["right"] is True
