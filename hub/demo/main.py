@@ -32,7 +32,7 @@ ITEMS_WITHIN = 60.0
 ENDLESS = 3600.0
 """Seconds of selling that the opening stock is made for when nobody says how long."""
 LOOK_EVERY = 0.5
-CHECK_EVERY = 3.0
+CHECK_EVERY = 6.0
 
 
 @dataclass(frozen=True, slots=True)
