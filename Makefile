@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: setup demo test check test-containers
+.PHONY: setup demo test check test-demo test-containers
 
 setup: $(READY)
 
@@ -27,6 +27,10 @@ demo: setup
 # All lanes, or some: make test LANES="check pure"
 test: setup
 	@$(BIN)/python -m tests.lanes $(LANES)
+
+# Whole demos: every part killed in turn, a sink that drops writes, the demo itself cut off.
+test-demo: setup
+	@$(BIN)/python -m tests.lanes demo
 
 check: setup
 	@$(BIN)/python -m tests.lanes check
