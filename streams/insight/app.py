@@ -71,11 +71,8 @@ def build(bootstrap: str, serde: Serde, partitions: int, *, slot: str = "0", bea
         change: OrderChange = serde.unframe(SOURCE, event.value)
         return change.placed_at / 1000
 
-    table = (
-        app.Table("kpi", default=list, key_type=str, partitions=partitions, help="figures per channel and minute")
-        .tumbling(MINUTE, expires=KEPT)
-        .relative_to(placed_at)
-    )
+    windowed: Any = app.Table("kpi", default=list, key_type=str, partitions=partitions, help="figures per channel and minute")
+    table = windowed.tumbling(MINUTE, expires=KEPT).relative_to(placed_at)
 
     @app.agent(source, concurrency=1, name="kpi")
     async def kpi(stream: Any) -> None:

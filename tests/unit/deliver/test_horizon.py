@@ -17,11 +17,11 @@ class World:
     """Ends of topics and offsets of groups, turned by hand; one partition each."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ends = {topic: 0 for _, topic in STAGES}
-        self.done = {group: 0 for group, _ in STAGES}
+        self.ends = dict.fromkeys((topic for _, topic in STAGES), 0)
+        self.done = dict.fromkeys((group for group, _ in STAGES), 0)
         self.now = 1_000
         monkeypatch.setattr(kafka, "ends_of", lambda client, topic: {Place(topic, 0): self.ends[topic]})
-        monkeypatch.setattr(kafka, "committed", lambda client, group, places: {place: self.done[group] for place in places})
+        monkeypatch.setattr(kafka, "committed", lambda client, group, places: dict.fromkeys(places, self.done[group]))
         nobody: Any = None
         self.horizon = Horizon(nobody, STAGES, lambda: self.now)
 
