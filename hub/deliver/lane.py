@@ -16,6 +16,7 @@ which compare-and-set refuses, or the new owner's next reading finds and mends.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -43,6 +44,8 @@ ORDERS_SECONDS = 5.0
 ROUND_MS = 1_000
 REPEAT_MS = 3_600_000
 """Channels remember a key for a day and take a time of at most a day ago."""
+POLLS = 1000
+"""Polls remembered that have not gone through the streams yet; when these stand still for longer, the oldest are forgotten."""
 CONFLICTS = 5
 PROBE = 3
 """After so many failures in a row the channel is tried with one SKU before it gets a batch."""
@@ -72,6 +75,14 @@ class Sku:
     conflicts: int = 0
     live: bool = False
     """The channel was told before and there is something newer, so the age of its cause at the answer is a latency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """One round of the orders poll: the channel's time that it has passed, and the log time of its word."""
+
+    passed_at: int
+    seen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +125,9 @@ class Lane:
         self._check_at = monotonic() + reconcile
         self._backoff = Backoff()
         self._blocked = 0.0
-        self._passed_at = self._passed_seen = self._applied_at = 0
+        self._polled = False
+        self._polls: deque[Poll] = deque(maxlen=POLLS)
+        self._heard, self._applied_at = Poll(0, 0), 0
         self.detail, self.ok = "", True
         self._state("running")
 
@@ -135,6 +148,8 @@ class Lane:
     def applied(self, at: int) -> None:
         """Everything that came in before this moment has gone through the streams and has been read here."""
         self._applied_at = max(self._applied_at, at)
+        while self._polls and self._polls[0].seen < self._applied_at:
+            self._heard = self._polls.popleft()
 
     @property
     def unsure(self) -> bool:
@@ -155,9 +170,9 @@ class Lane:
     def position(self, record: Position, at: int) -> None:
         """How far the channel's orders have been polled; `at` is the log time of the record."""
         if record.channel == self.channel and record.stream == "order" and record.complete:
-            if not self._passed_seen:
-                self._dirty = dict.fromkeys(self._dirty, 0.0)
-            self._passed_at, self._passed_seen = record.passed_at, at
+            if not self._polled:
+                self._dirty, self._polled = dict.fromkeys(self._dirty, 0.0), True
+            self._polls.append(Poll(record.passed_at, at))
 
     def restore(self, told: Mapping[str, Delivered]) -> None:
         """The ledger. Whatever was told already is not told again."""
@@ -293,7 +308,7 @@ class Lane:
         """A first number above the channel's own, before its orders have been read once: what is missing there may be sold.
         Orders are pulled before stock is pushed; a lower number never waits."""
         never = sku.told is None or (sku.told.sent is None and sku.told.pending is None)
-        return never and self._polls_orders and not self._passed_seen and reading is not None and (sku.now.available or 0) > reading
+        return never and self._polls_orders and not self._polled and reading is not None and (sku.now.available or 0) > reading
 
     def _decide(self, sku: Sku, reading: int, available: int) -> Decision:
         own = sku.now.own
@@ -321,20 +336,20 @@ class Lane:
     def _first(self, sku: Sku, decision: Decision, available: int) -> Decision:
         """Orders placed before the first contact arrive after it. They are in no reading of ours, so they show as more
         orders than sales, and are counted as sold; but not what the channel was seen to take back, whose cancel is on its way."""
-        if self._passed(sku.first_at, FIRST_MS, self._passed_seen > sku.first_at + ROUND_MS):
+        if self._passed(sku.first_at, FIRST_MS, self._heard.seen > sku.first_at + ROUND_MS):
             sku.first_at = 0
         return publish(max(decision.sold, sku.now.own - sku.returned), available, sku.now.own)
 
     def _listed(self, at: int) -> bool:
         """Whether a poll has listed what the channel had recorded at that moment: it says so, or it ended that much later."""
-        return self._passed_at > at or self._passed_seen > at + self._settle_ms
+        return self._heard.passed_at > at or self._heard.seen > at + self._settle_ms
 
     def _passed(self, at: int, least: int, polled: bool) -> bool:
         """Whether what the channel had sold at that moment has been polled and has gone through the streams: some time has
-        gone by, the poll passed it and was written after it, and everything that came in until then is in what we know."""
-        if self._wall_ms() - at < least or (self._polls_orders and not (polled and self._passed_seen > at)):
+        gone by, a poll passed it and was written after it, and everything that came in until then is in what we know."""
+        if self._wall_ms() - at < least or (self._polls_orders and not (polled and self._heard.seen > at)):
             return False
-        return self._applied_at > max(at, self._passed_seen)
+        return self._applied_at > at
 
     def _put(self, plans: Sequence[Plan]) -> None:
         intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading, at=p.level.at) for p in plans]

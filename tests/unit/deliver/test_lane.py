@@ -579,6 +579,22 @@ def test_drift_is_not_settled_while_the_streams_stand_still() -> None:
     assert bench.shop.stock["n-MUG"] == 7
 
 
+def test_drift_is_settled_although_another_poll_is_always_on_its_way() -> None:
+    """Comparisons fall into step with the polls: at each of them the newest poll has not gone through the streams yet, but the
+    one before it has, and that one is enough."""
+    bench = Bench(MUG=9)
+    bench.tell("MUG", 9)
+    bench.shop.stock["n-MUG"] = 7
+    for _ in range(6):
+        bench.now += 61
+        at = bench.wall()
+        bench.lane.position(Position(channel="toy", stream="order", complete=True, passed_at=at), at)
+        bench.drain()
+        bench.now += 3
+        bench.lane.applied(at + 1000)
+    assert bench.shop.stock["n-MUG"] == 9
+
+
 def test_latency_is_measured_from_the_cause_and_only_for_news() -> None:
     """The first contact and repairs of drift are no latency; a change of something told before is."""
     bench = Bench(MUG=9)
