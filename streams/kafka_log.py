@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import structlog
 from confluent_kafka import (
-    OFFSET_END,
     Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
@@ -176,11 +175,19 @@ class _Positions:
 
 
 class KafkaGroup:
-    """Group (streams/ports.py)."""
+    """Group (streams/ports.py).
+
+    The consumer is given a partition only when it is known where to begin, as an absolute offset. Given at a logical one
+    ("end", to be sought later) it loses records: the client asks the broker where that is, and an answer that comes after
+    the seek, which is usual on a topic that has just been made, moves it there without a word.
+    """
 
     def __init__(self, consumer: Consumer, admin: AdminClient, group: str) -> None:
         self._consumer, self._admin, self._group = consumer, admin, group
         self._at = _Positions()
+        self._reads: set[Place] = set()
+        self._paused: set[Place] = set()
+        self._starting = False
         self._ownership: Ownership
 
     def subscribe(self, topics: Sequence[str], ownership: Ownership) -> None:
@@ -189,18 +196,28 @@ class KafkaGroup:
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """At the end for the moment: nothing is fetched, no committed offset is looked for; the engine seeks before it resumes."""
-        consumer.assign([TopicPartition(at.topic, at.partition, OFFSET_END) for at in partitions])
+        consumer.assign([])
         self._ownership.assigned([Place(at.topic, at.partition) for at in partitions])
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        places = [Place(at.topic, at.partition) for at in partitions]
-        self._at.forget(places)
-        self._ownership.revoked(places)
+        """All of them: the protocol is the eager one."""
+        self._at.forget(list(self._at.next))
+        self._reads.clear()
+        self._paused.clear()
+        self._starting = False
+        self._ownership.revoked([Place(at.topic, at.partition) for at in partitions])
+
+    def _start(self) -> None:
+        """Read what has been resumed for the first time. The others go on where they stand; what had been fetched of them is fetched again."""
+        self._starting = False
+        self._consumer.assign([TopicPartition(*place, self._at.next[place]) for place in sorted(self._reads)])
+        self._consumer.pause(_tps(self._paused))
 
     def consume(self, most: int, timeout: float) -> list[Record]:
         """Poll, then drain."""
         try:
+            if self._starting:
+                self._start()
             first = self._consumer.poll(timeout)
             if first is None:
                 return []
@@ -217,21 +234,30 @@ class KafkaGroup:
 
     def pause(self, places: Iterable[Place]) -> None:
         """Fetch nothing of these."""
-        self._consumer.pause(_tps(places))
+        known = self._reads.intersection(places)
+        self._paused |= known
+        self._consumer.pause(_tps(known))
 
     def resume(self, places: Iterable[Place]) -> None:
-        """Go on with these."""
-        self._consumer.resume(_tps(places))
+        """Go on with these; those that are new, from where they were sought to, at the next consume()."""
+        places = set(places)
+        new = places - self._reads
+        self._reads |= new
+        self._starting = self._starting or bool(new)
+        self._paused -= places
+        self._consumer.resume(_tps(places - new))
 
     def seek(self, place: Place, offset: int) -> None:
         """Go on at this offset."""
+        self._at.seek(place, offset)
+        if place not in self._reads or self._starting:
+            return
         try:
             self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
         except KafkaException as error:
             if _fatal(error.args[0]):
                 raise Stop(f"the consumer can not go on: {_name(error)}; is its place taken by another process?") from error
             raise
-        self._at.seek(place, offset)
 
     def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:
         """Stable offsets: a read-committed consumer's fetch waits for undecided ones."""
