@@ -37,6 +37,8 @@ COMPACTED: Final = {
     "max.compaction.lag.ms": str(DAY // 24),
     "delete.retention.ms": str(7 * DAY),
 }
+QUIET: Final = {"log_level": 0}
+"""The client's own lines on stderr, for clients whose errors all come back as exceptions: somebody looks at that terminal."""
 EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 FAUST_TABLES: Final = ("crossdock-insight-kpi-changelog",)
@@ -47,7 +49,7 @@ FAUST_LEADERS: Final = ("crossdock-insight-__assignor-__leader",)
 
 def admin(bootstrap: str) -> AdminClient:
     """A client for administration."""
-    return AdminClient({"bootstrap.servers": bootstrap, "client.id": "crossdock-admin", "socket.connection.setup.timeout.ms": 5000})
+    return AdminClient({**QUIET, "bootstrap.servers": bootstrap, "client.id": "crossdock-admin", "socket.connection.setup.timeout.ms": 5000})
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ class Looker:
     def group(self, group: str) -> Consumer:
         """The client that asks for this group."""
         if group not in self._groups:
-            self._groups[group] = Consumer({"bootstrap.servers": self._bootstrap, "group.id": group, "enable.auto.commit": False})
+            self._groups[group] = Consumer({**QUIET, "bootstrap.servers": self._bootstrap, "group.id": group, "enable.auto.commit": False})
         return self._groups[group]
 
     def close(self) -> None:
@@ -269,6 +271,7 @@ def drained(consumer: Consumer, most: int, timeout: float) -> list[Message]:
 def _consumer(bootstrap: str, reset: str) -> Consumer:
     return Consumer(
         {
+            **QUIET,
             "bootstrap.servers": bootstrap,
             "group.id": "crossdock-reader",
             "isolation.level": "read_committed",

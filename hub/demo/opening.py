@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from confluent_kafka import Producer
 
 from hub.config import HubConfig
+from hub.kafka import QUIET
 from schemas.catalogue import key_of
 from schemas.records import StockEvent
 from schemas.registry import RegistrySerde
@@ -19,7 +20,7 @@ TOPIC = "event.stock"
 def publish_opening(config: HubConfig, counts: Mapping[str, Mapping[str, int]], skip: str) -> None:
     """One receipt per SKU and place, except at `skip`, whose till brings its own counts."""
     serde, now = RegistrySerde(config.registry_url), time.time_ns() // 1_000_000
-    producer = Producer({"bootstrap.servers": config.bootstrap, "enable.idempotence": True, "partitioner": "murmur2_random"})
+    producer = Producer({**QUIET, "bootstrap.servers": config.bootstrap, "enable.idempotence": True, "partitioner": "murmur2_random"})
     for sku, places in counts.items():
         for place, quantity in places.items():
             if place != skip and quantity:

@@ -5,7 +5,9 @@ transaction of the engine would be counted. The level is chosen in one method of
 at the consumer's `in_transaction`; the rest of the chain just makes sure that our thread class is the one that is used.
 
 When a table has been restored, Faust resumes the partitions, seeks, and then opens its flow control, which empties the
-agents' queues. What was fetched in between is gone for good. Here partitions are resumed after that.
+agents' queues. What was fetched in between is gone for good. Here partitions are resumed after that. And the set of
+partitions to fetch from is handed to aiokafka as it is at that moment: Faust hands over the set it goes on changing, and
+empty means "all" to aiokafka, so that records of paused partitions come back, which Faust then drops.
 """
 
 from __future__ import annotations
@@ -54,6 +56,9 @@ class CommittedConsumer(Consumer):
         super().resume_flow()
         held, self._held = self._held, set()
         super().resume_partitions(held)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        return await super()._getmany(None if active_partitions is None else set(active_partitions), timeout)
 
     def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
         return CommittedThread(self, loop=self.loop, beacon=self.beacon)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -61,5 +62,27 @@ def test_a_stream_that_is_paused_again_before_the_flow_stays_paused() -> None:
         consumer.resume_flow()
 
         assert consumer._get_active_partitions() == set()
+
+    restored(body)
+
+
+def test_what_to_fetch_is_settled_when_it_is_asked_for() -> None:
+    """Partitions paused while a fetch is waiting: the fetch must not see an empty set, which would mean all of them."""
+
+    def body(app: Any, consumer: Any) -> None:
+        asked: list[set[TP]] = []
+
+        async def getmany(active: set[TP], timeout: float) -> dict[TP, list[Any]]:
+            consumer.pause_partitions({CHANGELOG})
+            asked.append(active)
+            return {}
+
+        consumer._thread.getmany = getmany
+        consumer.resume_partitions({CHANGELOG})
+        task = consumer._getmany(consumer._get_active_partitions(), 1.0)
+        with contextlib.suppress(StopIteration):
+            task.send(None)
+
+        assert asked == [{CHANGELOG}]
 
     restored(body)
