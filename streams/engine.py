@@ -35,8 +35,8 @@ from streams.tables import Tables
 
 MOST: Final = 10_000
 """Records of a batch."""
-IDLE_EVERY: Final = 5.0
-"""Seconds between offsets-only transactions of a column that has only passed markers."""
+IDLE_EVERY: Final = 1.0
+"""Seconds after which a column that has only passed markers commits that. Whoever waits for "everything up to here" waits for it."""
 LONGEST_HOLD: Final = 5.0
 
 log = structlog.get_logger()
@@ -188,8 +188,8 @@ class Engine:
         column, wall = owned.column, self._clock.wall_ms()
         writes = column.turn(records, lambda: column.time(wall, self._group.at_end))
         blocked, poisoned = column.blocked, column.poisoned
-        if blocked is None and not poisoned and not column.dirty:
-            self._touch_idle(owned)
+        if blocked is None and not poisoned:
+            self._touch_passed(owned, records)
         if column.dirty:
             try:
                 writes += column.progress(wall)
@@ -200,14 +200,17 @@ class Engine:
         self._after(owned, blocked, poisoned)
         return None
 
-    def _touch_idle(self, owned: Owned) -> None:
-        """Offsets of a column that has only passed markers, now and then, so that its lag can be seen to be zero."""
-        if self._clock.monotonic() < owned.idle_at:
-            return
-        owned.idle_at = self._clock.monotonic() + IDLE_EVERY
+    def _touch_passed(self, owned: Owned, records: Sequence[Record]) -> None:
+        """Offsets of inputs that have only passed markers, so that their lag can be seen to be zero: with whatever is committed
+        anyway, else after a while. An input that never rests must not keep the others of its column from it."""
+        if not owned.column.dirty:
+            if self._clock.monotonic() < owned.idle_at:
+                return
+            owned.idle_at = self._clock.monotonic() + IDLE_EVERY
+        taken = {record.topic for record in records}
         for place, position in owned.column.book.positions.items():
             passed = self._group.position(place)
-            if passed is not None and passed > position:
+            if place.topic not in taken and passed is not None and passed > position:
                 owned.column.touch(place, passed)
 
     # --- one transaction

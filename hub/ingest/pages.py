@@ -42,6 +42,7 @@ class Pages:
                 "transactional.id": f"ingest.{self._channel}.{self._stream}",
                 "transaction.timeout.ms": 10000,
                 "linger.ms": 5,
+                "retry.backoff.ms": 10,  # pages follow each other faster than the broker writes a transaction's markers
             }
         )
         try:

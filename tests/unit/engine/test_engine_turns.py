@@ -129,6 +129,26 @@ def test_a_new_input_begins_at_its_beginning() -> None:
     assert bench.counted() == 3
 
 
+def test_markers_of_one_input_are_passed_while_another_never_rests() -> None:
+    """A column that always has something to do commits, along with it, how far its quiet inputs are, past their markers."""
+    bench = Bench()
+    bench.log.create("in2", 2)
+    bench.counter = Counter(inputs=("in", "in2"))
+    bench.engine = bench.new()
+    bench.engine.start()
+    bench.turns()
+    upstream = bench.log.transactions("upstream")
+    upstream.begin()
+    upstream.produce("in2", b"k1", msgspec.json.encode({"id": 7, "key": "k1", "n": 1}), bench.home)
+    upstream.commit()
+    for _ in range(20):  # 0.2 s, never idle for long enough to commit for the markers' sake
+        bench.feed()
+        bench.turns(1)
+    quiet = Place("in2", bench.home)
+    assert bench.engine._group.committed([quiet])[quiet][0] == bench.log.ends([quiet], committed=True)[quiet][1] == 2
+    assert bench.counted() == 21
+
+
 def test_input_lost_to_retention_stops() -> None:
     """Records that were removed before they were processed are not passed over."""
     bench = Bench()
