@@ -125,6 +125,7 @@ class Lane:
         self._check_at = monotonic() + reconcile
         self._backoff = Backoff()
         self._blocked = 0.0
+        self._unsure: set[str] = set()
         self._polled = False
         self._polls: deque[Poll] = deque(maxlen=POLLS)
         self._heard, self._applied_at = Poll(0, 0), 0
@@ -136,8 +137,7 @@ class Lane:
     def availability(self, sku: str, record: Availability | None, origin: Origin) -> None:
         """The newest value of a SKU of this channel; None when there is none any more."""
         if record is None:
-            self._skus.pop(sku, None)
-            self._dirty.pop(sku, None)
+            self._forget(sku)
             return
         known = self._skus.get(sku)
         if known is None:
@@ -147,14 +147,17 @@ class Lane:
 
     def applied(self, at: int) -> None:
         """Everything that came in before this moment has gone through the streams and has been read here."""
+        news = not self._polls_orders and at > self._applied_at
         self._applied_at = max(self._applied_at, at)
         while self._polls and self._polls[0].seen < self._applied_at:
-            self._heard = self._polls.popleft()
+            self._heard, news = self._polls.popleft(), True
+        if news:  # what could not be told apart may be now
+            self._checks = [*self._unsure, *(name for name in self._checks if name not in self._unsure)]
 
     @property
     def unsure(self) -> bool:
         """Whether some difference waits to be known as a sale on its way or as drift."""
-        return any(sku.odd is not None or sku.first_at for sku in self._skus.values())
+        return bool(self._unsure)
 
     def item(self, record: Item) -> None:
         """Native ids of a SKU here. Without them nothing can be told."""
@@ -176,6 +179,7 @@ class Lane:
 
     def restore(self, told: Mapping[str, Delivered]) -> None:
         """The ledger. Whatever was told already is not told again."""
+        self._unsure = {name for name, sku in self._skus.items() if sku.first_at}
         for name, sku in self._skus.items():
             sku.told, sku.odd = told.get(name), None
             sku.live = sku.told is not None and sku.told.revision < sku.now.revision
@@ -185,9 +189,13 @@ class Lane:
         """These belong to another process now."""
         gone = set(partitions)
         for name in [name for name, sku in self._skus.items() if sku.origin.partition in gone]:
-            del self._skus[name]
-            self._dirty.pop(name, None)
+            self._forget(name)
             self._unsaved.pop(name, None)
+
+    def _forget(self, name: str) -> None:
+        self._skus.pop(name, None)
+        self._dirty.pop(name, None)
+        self._unsure.discard(name)
 
     def _mark(self, name: str, sku: Sku) -> None:
         told = sku.told
@@ -331,6 +339,10 @@ class Lane:
             sku.odd = None
         elif sku.odd is None:
             sku.odd = Odd(decision.sold, own, self._read_at)
+        if sku.odd is not None or sku.first_at:
+            self._unsure.add(sku.now.sku)
+        else:
+            self._unsure.discard(sku.now.sku)
         return decision
 
     def _first(self, sku: Sku, decision: Decision, available: int) -> Decision:

@@ -595,6 +595,30 @@ def test_drift_is_settled_although_another_poll_is_always_on_its_way() -> None:
     assert bench.shop.stock["n-MUG"] == 9
 
 
+def test_what_was_unsure_is_looked_at_as_soon_as_it_can_be_known() -> None:
+    """When a poll has gone through the streams, the SKUs with a difference are read at once, and only those."""
+    bench = Bench(MUG=9, CUP=9)
+    bench.tell("MUG", 9)
+    bench.tell("CUP", 9)
+    bench.now = 70
+    bench.drain()
+    bench.shop.stock["n-MUG"] = 7
+    assert bench.tell("MUG", 8) == 6
+    bench.now = 131
+    bench.drain()  # everything is compared now, and not again before 191
+    assert bench.lane.unsure
+    bench.shop.requests.clear()
+    bench.orders_polled()
+    bench.drain()
+    assert bench.shop.stock["n-MUG"] == 8
+    assert not bench.lane.unsure
+    assert bench.shop.requests == ["/read", "/put"]
+    bench.now += 1
+    bench.orders_polled()
+    bench.drain()
+    assert bench.shop.requests == ["/read", "/put"]
+
+
 def test_latency_is_measured_from_the_cause_and_only_for_news() -> None:
     """The first contact and repairs of drift are no latency; a change of something told before is."""
     bench = Bench(MUG=9)
