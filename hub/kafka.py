@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -170,7 +170,7 @@ def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpe
 
 
 def read_all(bootstrap: str, topic: str) -> Iterator[Record]:
-    """Every committed record from the beginning to the present end, one partition after the other."""
+    """Every committed record from the beginning to the present end; in order within each partition."""
     client = admin(bootstrap)
     with _broker(bootstrap):
         there, _ = _described(client)
@@ -178,9 +178,7 @@ def read_all(bootstrap: str, topic: str) -> Iterator[Record]:
             raise ConfigError(f"topic {topic}", "does not exist", "crossdock topics apply")
         places = [TopicPartition(topic, partition) for partition in range(there[topic])]
         starts, ends = _offsets(client, places, EARLIEST, True), end_offsets(client, places, committed=True)
-    with _Reader(bootstrap) as reader:
-        for place, start, end in zip(places, starts, ends, strict=True):
-            yield from reader.between(Place(place.topic, place.partition), start, end)
+    yield from _between(bootstrap, {Place(at.topic, at.partition): (start, end) for at, start, end in zip(places, starts, ends, strict=True)})
 
 
 def ends(client: AdminClient, prefixes: tuple[str, ...]) -> int:
@@ -254,11 +252,11 @@ def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
             done = committed(looker, group, [Place(place.topic, place.partition) for place in places]) if places else {}
     finally:
         looker.close()
-    out = {}
-    with _Reader(bootstrap) as reader:
-        for place, start, end in zip(places, starts, ends, strict=True):
-            here = Place(place.topic, place.partition)
-            out[here] = sum(1 for _ in reader.between(here, max(start, done.get(here, start)), end))
+    heres = [Place(place.topic, place.partition) for place in places]
+    out = dict.fromkeys(heres, 0)
+    ranges = {here: (max(start, done.get(here, start)), end) for here, start, end in zip(heres, starts, ends, strict=True)}
+    for record in _between(bootstrap, ranges):
+        out[Place(record.topic, record.partition)] += 1
     return out
 
 
@@ -283,37 +281,29 @@ def _consumer(bootstrap: str, reset: str) -> Consumer:
     )
 
 
-class _Reader:
-    """A consumer that belongs to no group and reads given stretches of partitions."""
-
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-        self._consumer = _consumer(bootstrap, "earliest")
-
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._consumer.close()
-
-    def between(self, place: Place, start: int, end: int) -> Iterator[Record]:
-        """Committed records in [start, end), where `end` is at most the last stable offset."""
-        if start >= end:
-            return
-        self._consumer.assign([TopicPartition(place.topic, place.partition, start)])
+def _between(bootstrap: str, ranges: Mapping[Place, tuple[int, int]]) -> Iterator[Record]:
+    """Committed records in [start, end) of each partition, where `end` is at most the last stable offset."""
+    left = {place: end for place, (start, end) in ranges.items() if start < end}
+    if not left:
+        return
+    consumer = _consumer(bootstrap, "earliest")
+    try:
+        consumer.assign([TopicPartition(*place, ranges[place][0]) for place in left])
         heard = time.monotonic()
-        while time.monotonic() - heard < TIMEOUT:
-            for message in drained(self._consumer, 2000, 0.2):
+        while left:
+            for message in drained(consumer, 2000, 0.2):
                 heard = time.monotonic()
-                error, offset = message.error(), _known(message.offset())
+                place, error, offset = Place(message.topic() or "", _known(message.partition())), message.error(), _known(message.offset())
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     raise Retry(f"{place.topic} partition {place.partition} cannot be read: {error.name()}")
-                if error is not None or offset >= end:
-                    return  # the end of the partition lies behind the end that was asked for
-                yield _record(message)
-                if offset + 1 >= end:
-                    return
-        raise Retry(f"{place.topic} partition {place.partition}: nothing came from {self._bootstrap} for {TIMEOUT:.0f} s")
+                if error is None and offset < left.get(place, 0):
+                    yield _record(message)
+                if error is not None or offset + 1 >= left.get(place, 0):
+                    left.pop(place, None)  # the end of the partition lies behind the end that was asked for
+            if time.monotonic() - heard > TIMEOUT:
+                raise Retry(f"{', '.join(sorted({place.topic for place in left}))}: nothing came from {bootstrap} for {TIMEOUT:.0f} s")
+    finally:
+        consumer.close()
 
 
 def _record(message: Message) -> Record:

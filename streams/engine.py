@@ -36,7 +36,7 @@ from streams.tables import Tables
 MOST: Final = 10_000
 """Records of a batch."""
 IDLE_EVERY: Final = 1.0
-"""Seconds after which a column that has only passed markers commits that. Whoever waits for "everything up to here" waits for it."""
+"""Seconds between two looks at what a column has passed without a record. Whoever waits for "everything up to here" waits for it."""
 LONGEST_HOLD: Final = 5.0
 
 log = structlog.get_logger()
@@ -201,12 +201,11 @@ class Engine:
         return None
 
     def _touch_passed(self, owned: Owned, records: Sequence[Record]) -> None:
-        """Offsets of inputs that have only passed markers, so that their lag can be seen to be zero: with whatever is committed
-        anyway, else after a while. An input that never rests must not keep the others of its column from it."""
-        if not owned.column.dirty:
-            if self._clock.monotonic() < owned.idle_at:
-                return
-            owned.idle_at = self._clock.monotonic() + IDLE_EVERY
+        """Offsets of inputs that have only passed markers, so that their lag can be seen to be zero: with what is committed
+        anyway or alone. An input that never rests must not keep the others of its column from it."""
+        if self._clock.monotonic() < owned.idle_at:
+            return
+        owned.idle_at = self._clock.monotonic() + IDLE_EVERY
         taken = {record.topic for record in records}
         for place, position in owned.column.book.positions.items():
             passed = self._group.position(place)
@@ -248,7 +247,6 @@ class Engine:
         events = column.events
         column.merge()
         owned.failures = 0
-        owned.idle_at = self._clock.monotonic() + IDLE_EVERY
         self.observer.positions.update(column.book.positions)
         self.observer.keys[owned.number] = len(column.memory)
         if events:

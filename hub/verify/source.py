@@ -11,7 +11,7 @@ from streams.ports import Record
 
 
 class Source(Protocol):
-    """Reads one topic from its beginning to its present end, committed records only, in partition order."""
+    """Reads one topic from its beginning to its present end, committed records only, in order within each partition."""
 
     def read(self, topic: str) -> Iterable[Record]: ...
 
