@@ -215,7 +215,15 @@ class Looker:
     def group(self, group: str) -> Consumer:
         """The client that asks for this group."""
         if group not in self._groups:
-            self._groups[group] = Consumer({**QUIET, "bootstrap.servers": self._bootstrap, "group.id": group, "enable.auto.commit": False})
+            self._groups[group] = Consumer(
+                {
+                    **QUIET,
+                    "bootstrap.servers": self._bootstrap,
+                    "group.id": group,
+                    "enable.auto.commit": False,
+                    "isolation.level": "read_uncommitted",  # the last decided offsets; else the answer waits for open transactions to end
+                }
+            )
         return self._groups[group]
 
     def close(self) -> None:
