@@ -225,7 +225,8 @@ def _encode_blocks(out: _Source, type_: Type, value: str) -> list[str]:
     out.depth -= 1
     out.add(f"{items}.append(b'\\0')", f"{whole} = join({items})")
     out.depth -= 1
-    out.add("else:", f"    {whole} = {'empty_array' if type_.kind == 'array' else 'empty_map'}({value})")
+    kind, check = ("tuple", "empty_array") if type_.kind == "array" else ("dict", "empty_map")
+    out.add("else:", f"    {whole} = b'\\0' if type({value}) is {kind} else {check}({value})")
     return [whole]
 
 

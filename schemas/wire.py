@@ -7,6 +7,7 @@ Anything that is not the type, or does not fit its range, raises one of WRONG.
 from __future__ import annotations
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final
 
 from schemas.model import PRECISION, SCALE
@@ -73,8 +74,9 @@ def int_bytes(value: int) -> bytes:
     return long_bytes(value)
 
 
+@lru_cache(maxsize=1024)
 def timestamp_bytes(value: int) -> bytes:
-    """Milliseconds since 1970."""
+    """Milliseconds since 1970. One moment stands in several records."""
     x = value << 1
     if 1 << 35 <= x < 1 << 42:
         return bytes((x & 127 | 128, x >> 7 & 127 | 128, x >> 14 & 127 | 128, x >> 21 & 127 | 128, x >> 28 & 127 | 128, x >> 35))

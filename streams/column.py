@@ -308,16 +308,19 @@ class Column:
         """One step and the refreshes it asks for, first in first out."""
         if self._careful:
             self._check_writes(step)
-        steps = deque([step])
+        steps = deque((step,))
         while steps:
             step = steps.popleft()
             self._check(step)
+            wakes, waits = step.wakes, step.waits
             for address, record in step.puts.items():
-                self._overlay.put(address, Put(record, step.wakes.get(address), step.waits.get(address), cause, at))
-            self._pending.extend(Pending(out, cause, at) for out in step.outputs)
-            self._settle(step, cause)
-            for aggregate in self._overlay.aggregates() if tuple(step.again) == ALL_AGGREGATES else step.again:
-                steps.append(self._refresh(Refresh(aggregate, at)))
+                self._overlay.put(address, Put(record, wakes.get(address), waits.get(address), cause, at))
+            self._pending += [Pending(out, cause, at) for out in step.outputs]
+            if step.settled or step.dead:
+                self._settle(step, cause)
+            if step.again:
+                for aggregate in self._overlay.aggregates() if tuple(step.again) == ALL_AGGREGATES else step.again:
+                    steps.append(self._refresh(Refresh(aggregate, at)))
 
     def _refresh(self, refresh: Refresh) -> Step:
         was, self._torn = self._torn, True
@@ -370,17 +373,17 @@ class Column:
     def _writes(self) -> list[Write]:
         """Encode what the turn leaves: outputs in order, then each dirty state record once."""
         out: list[Write] = []
+        delta = self.book.delta
         for pending, cause, at in self._pending:
-            produced = self.book.delta(cause).produced
-            for write in [pending] if isinstance(pending, Write) else self._encode_out(pending, at):
+            for write in (pending,) if isinstance(pending, Write) else self._encode_out(pending, at):
                 out.append(write)
-                produced[write.topic] += 1
-        number = self.number
-        for (topic, key), put in self._overlay.puts.items():
-            value = None if put.record is None else self._frame(topic, put.record)
-            kept = headers.state(put.wake, put.waits) if put.record is not None else ()
-            out.append(Write(topic, key.encode(), value, number, kept, put.at, put.record))
-            self.book.delta(put.cause).produced[topic] += 1
+                delta(cause).produce(write.topic)
+        number, frame = self.number, self._frame
+        for (topic, key), (record, wake, waits, cause, at) in self._overlay.puts.items():
+            value = None if record is None else frame(topic, record)
+            kept = () if record is None or (wake is None and waits is None) else headers.state(wake, waits)
+            out.append(Write(topic, key.encode(), value, number, kept, at, record))
+            delta(cause).produce(topic)
         return out
 
     def _encode_out(self, out: Out, at: int) -> list[Write]:

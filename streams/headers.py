@@ -39,10 +39,13 @@ def _getters_of(cls: type) -> Getters:
 
 
 @lru_cache(maxsize=64)
+def _second(at: int) -> bytes:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}".encode()
+
+
 def rfc3339(at: int) -> bytes:
     """Milliseconds as CloudEvents time."""
-    moment = datetime.fromtimestamp(at // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at % 1000:03d}Z".encode()
+    return b"%b.%03dZ" % (_second(at // 1000), at % 1000)
 
 
 def cloud_event(key: str, record: Any, at: int) -> Headers:

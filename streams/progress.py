@@ -6,7 +6,6 @@ transaction without new offsets, and where a column starts when the group's offs
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -29,8 +28,8 @@ def key(place: Place) -> str:
 class Delta:
     """What one transaction adds for one input partition."""
 
-    fates: Counter[tuple[str, str]] = field(default_factory=Counter)
-    produced: Counter[str] = field(default_factory=Counter)
+    fates: dict[tuple[str, str], int] = field(default_factory=dict)
+    produced: dict[str, int] = field(default_factory=dict)
     parked: int = 0
 
     def count(self, source: str, fate: Fate) -> None:
@@ -38,12 +37,16 @@ class Delta:
         if fate is Fate.PARKED:
             self.parked += 1
         else:
-            self.fates[source, fate.value] += 1
+            self.fates[source, fate.value] = self.fates.get((source, fate.value), 0) + 1
 
     def settle(self, source: str, fate: Fate) -> None:
         """One parked input has come to its end."""
         self.parked -= 1
-        self.fates[source, fate.value] += 1
+        self.fates[source, fate.value] = self.fates.get((source, fate.value), 0) + 1
+
+    def produce(self, topic: str) -> None:
+        """One record is written."""
+        self.produced[topic] = self.produced.get(topic, 0) + 1
 
 
 class Book:

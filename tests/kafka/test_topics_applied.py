@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
 
 from hub import kafka as ours
+from hub.embedded import Kafka
 from hub.errors import ConfigError, Retry
 from schemas import catalogue
 from streams.ports import Place
 from tests.support import eventually, fresh
 
 COLUMNS = 2
-"""What all tests on the shared broker use for topics by their real names."""
+
+
+@pytest.fixture(scope="module")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker of its own: the catalogue's topics have real names, and others make them with settings of their own."""
+    with Kafka(tmp_path_factory.mktemp("topics")) as broker:
+        yield broker.bootstrap
 
 
 def config(bootstrap: str, topic: str) -> dict[str, str]:
