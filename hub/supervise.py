@@ -62,6 +62,7 @@ class _Child:
     due: float = 0.0
     row: int = 0
     restarts: int = 0
+    retired: bool = False
 
 
 class Supervisor:
@@ -117,6 +118,20 @@ class Supervisor:
                 os.close(end)
             self._pipe = None
 
+    def retire(self, name: str) -> None:
+        """Let one part end, and do not start it again. Returns when it has ended, within GRACE seconds or by SIGKILL."""
+        child = next(child for child in self._children if child.spec.name == name)
+        child.retired = True
+        process = child.process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
     def __enter__(self) -> Self:
         return self.start()
 
@@ -145,7 +160,7 @@ class Supervisor:
             if code is None:
                 return
             self._gone(child, code)
-        if time.monotonic() < child.due or self._stopping.is_set():
+        if time.monotonic() < child.due or child.retired or self._stopping.is_set():
             return
         try:
             self._spawn(child)

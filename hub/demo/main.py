@@ -29,6 +29,7 @@ from schemas.registry import RegistrySerde
 
 REST_WITHIN = 30.0
 ITEMS_WITHIN = 60.0
+QUIET_WITHIN = 10.0
 ENDLESS = 3600.0
 """Seconds of selling that the opening stock is made for when nobody says how long."""
 LOOK_EVERY = 0.5
@@ -103,6 +104,15 @@ class Demo:
             time.sleep(0.2)
         self.verdict = self.check()
 
+    def quiet(self) -> None:
+        """Let nothing more in, so that the topics are read at one moment."""
+        if self.hub.supervisor is not None:
+            self.hub.supervisor.retire("ingest")
+        deadline, before = time.monotonic() + QUIET_WITHIN, -1
+        while (now := self.watch.ends()) != before and time.monotonic() < deadline:
+            before = now
+            time.sleep(1.0)
+
     def rows(self, *, lag: int | None = None) -> list[Row]:
         """The table as it is now; at rest (`lag` given) with what `settle` has found, before that with what the shops showed lately."""
         if lag is None:
@@ -129,7 +139,7 @@ class Demo:
             late=fates["superseded"],
             dead=dead,
             writes=seen.get("writes", 0),
-            lag=max(0, seen.get("sent", 0) - sum(fates.values()) - dead) if lag is None else lag,
+            lag=max(0, seen.get("orders", 0) - self.watch.known(name) - dead) if lag is None else lag,
             right=seen.get("right_of", "-"),
             p50=latency.get("p50"),
             p99=latency.get("p99"),
@@ -182,6 +192,7 @@ def _play(demo: Demo, ports: Ports, serde: RegistrySerde) -> int:
     demo.settle()
     screen.show(demo.rows(lag=0), last=True)
     screen.end()
+    demo.quiet()
     report = verify(KafkaSource(demo.hub.config.bootstrap, serde), demo.hub.config.domains, demo.hub.config.places)
     result = _result(demo, report, started)
     for line in _summary(demo, report, result):

@@ -154,7 +154,6 @@ def _counters(book: Mapping[str, Any]) -> dict[str, int]:
     return {
         "orders": len(book["orders"]),
         "writes": len(book["writes"]),
-        "sent": counted.get("sent", 0),
         "duplicates": counted.get("duplicates", 0),
         "late": counted.get("late", 0),
         "given_up": counted.get("given_up", 0),

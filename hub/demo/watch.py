@@ -12,7 +12,8 @@ from streams.ports import Record
 
 PROGRESS = "internal.order.progress"
 ITEM = "unified.item"
-WATCHED = (PROGRESS, "dead.normalise", "internal.deliver.sent", "insight.kpi", ITEM)
+ORDER = "unified.order"
+WATCHED = (PROGRESS, "dead.normalise", "internal.deliver.sent", "insight.kpi", ITEM, ORDER)
 RESTING = ("event.", "command.", "unified.", "dead.", "insight.")
 """Topics that stand still when the hub has nothing left to do (polls write their position again and again)."""
 
@@ -29,6 +30,7 @@ class Watch:
         self._writes: dict[str, dict[str, int]] = defaultdict(dict)
         self._revenue: dict[str, dict[int, tuple[Decimal, str]]] = defaultdict(dict)
         self._items: dict[str, int] = {}
+        self._orders: dict[str, set[bytes]] = defaultdict(set)
         self.dead: list[tuple[str, str, str, str]] = []
         self._admin = kafka.admin(bootstrap)
         self._thread = threading.Thread(target=self._follow, name="watch", daemon=True)
@@ -58,6 +60,11 @@ class Watch:
         with self._lock:
             return sum(1 for known in self._items.values() if known >= channels)
 
+    def known(self, channel: str) -> int:
+        """Orders of the channel that the hub knows."""
+        with self._lock:
+            return len(self._orders[channel])
+
     def revenue(self, channel: str) -> tuple[Decimal, str] | None:
         """Revenue of the channel's best known newest minute, and the currency."""
         with self._lock:
@@ -86,6 +93,10 @@ class Watch:
             self.dead.append(
                 (headers.get("crossdock.dlq.source", ""), key, headers.get("crossdock.dlq.reason", ""), headers.get("__connect.errors.exception.message", ""))
             )
+            return
+        if found.topic == ORDER:
+            order = found.key or b""
+            self._orders[order.partition(b":")[0].decode()].add(order)
             return
         record = self._serde.unframe(found.topic, value)
         if found.topic == PROGRESS:

@@ -98,6 +98,21 @@ def test_stop_leaves_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").iterdir())
 
 
+def test_a_retired_part_ends_and_stays_ended(tmp_path: Path) -> None:
+    """The others run on; a part that is retired while it is being started again stays away as well."""
+    with Supervisor([part(tmp_path, "one"), part(tmp_path, "two"), part(tmp_path, "ends", "raise SystemExit(1)")], tmp_path / "run") as supervisor:
+        eventually(lambda: up(tmp_path, "one") and up(tmp_path, "two") and supervisor.restarts["ends"] >= 1)
+        ended = supervisor.pids["one"]
+        supervisor.retire("one")
+        supervisor.retire("ends")
+        assert not alive(ended)
+        before = supervisor.restarts["ends"]
+        os.kill(supervisor.pids["two"], signal.SIGKILL)
+        eventually(lambda: supervisor.restarts["two"] == 1)
+        eventually(lambda: set(supervisor.pids) == {"two"})
+        assert (supervisor.restarts["one"], supervisor.restarts["ends"]) == (0, before)
+
+
 def test_a_part_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the grace SIGKILL ends what did not heed SIGTERM."""
     monkeypatch.setattr(supervise, "GRACE", 0.3)
