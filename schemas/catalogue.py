@@ -167,7 +167,11 @@ def record_type(topic: str) -> type[msgspec.Struct] | None:
 
 def key_of(topic: str, record: msgspec.Struct) -> str:
     """The record's key in that topic."""
-    return "|".join([_part(field(record), topic) for field in _key_fields(topic)])
+    parts = [field(record) for field in _key_fields(topic)]
+    try:
+        return _joined(parts)
+    except TypeError:  # not all of them are text
+        return "|".join([_part(part, topic) for part in parts])
 
 
 @cache
@@ -192,7 +196,14 @@ def _quote(part: str) -> str:
 
 def join_key(*parts: str | int) -> str:
     """A key of its parts."""
-    return "|".join([_quote(str(part)) for part in parts])
+    return _joined(list(map(str, parts)))
+
+
+def _joined(parts: list[str]) -> str:
+    key = "|".join(parts)
+    if "%" not in key and key.count("|") == len(parts) - 1:
+        return key
+    return "|".join(map(_quote, parts))
 
 
 def split_key(key: str) -> list[str]:

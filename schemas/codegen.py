@@ -185,7 +185,7 @@ def _encode_decimal(out: _Source, type_: Type, value: str) -> list[str]:
 
 
 def _encode_boolean(out: _Source, type_: Type, value: str) -> list[str]:
-    return [f"b'\\1' if {value} is True else boolean_bytes({value})"]
+    return [f"b'\\1' if {value} is True else b'\\0' if {value} is False else boolean_bytes({value})"]
 
 
 def _encode_enum(out: _Source, type_: Type, value: str) -> list[str]:
@@ -213,11 +213,12 @@ def _encode_blocks(out: _Source, type_: Type, value: str) -> list[str]:
     out.depth += 1
     pieces: list[str] = []
     if type_.kind == "array":
-        out.add(f"{items} = [long_bytes(length_of({value}))]", f"for {item} in {value}:")
+        fits = f"type({value}) is tuple and len({value}) < {TABLE}"
+        out.add(f"{items} = [SMALL[len({value})] if {fits} else long_bytes(length_of({value}))]", f"for {item} in {value}:")
         out.depth += 1
     else:
         key = out.name()
-        out.add(f"{items} = [long_bytes(len({value}))]", f"for {key}, {item} in {value}.items():")
+        out.add(f"{items} = [SMALL[len({value})] if len({value}) < {TABLE} else long_bytes(len({value}))]", f"for {key}, {item} in {value}.items():")
         out.depth += 1
         pieces += _encode_string(out, Type("string"), key)
     pieces += _encode(out, type_.inner, item)

@@ -373,17 +373,21 @@ class Column:
     def _writes(self) -> list[Write]:
         """Encode what the turn leaves: outputs in order, then each dirty state record once."""
         out: list[Write] = []
-        delta = self.book.delta
+        last, delta = None, None
         for pending, cause, at in self._pending:
+            if delta is None or cause is not last:
+                last, delta = cause, self.book.delta(cause)
             for write in (pending,) if isinstance(pending, Write) else self._encode_out(pending, at):
                 out.append(write)
-                delta(cause).produce(write.topic)
+                delta.produce(write.topic)
         number, frame = self.number, self._frame
         for (topic, key), (record, wake, waits, cause, at) in self._overlay.puts.items():
             value = None if record is None else frame(topic, record)
             kept = () if record is None or (wake is None and waits is None) else headers.state(wake, waits)
             out.append(Write(topic, key.encode(), value, number, kept, at, record))
-            delta(cause).produce(topic)
+            if delta is None or cause is not last:
+                last, delta = cause, self.book.delta(cause)
+            delta.produce(topic)
         return out
 
     def _encode_out(self, out: Out, at: int) -> list[Write]:
