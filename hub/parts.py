@@ -50,9 +50,10 @@ def wait_ready(runtime: Runtime) -> None:
     """Until every topic exists and every schema is registered; a hub may start its parts before its broker."""
     while not runtime.stop.is_set():
         lacking = missing(runtime.config)
-        runtime.health.beat("start", not lacking, lacking)
         if not lacking:
+            runtime.health.forget("start")  # from here on the part's own word counts; until it has one it is not well
             return
+        runtime.health.beat("start", False, lacking)
         runtime.stop.wait(0.2)
 
 

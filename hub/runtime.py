@@ -40,6 +40,11 @@ class Health:
         with self._lock:
             self._beats[name] = (ok, detail, time.monotonic())
 
+    def forget(self, name: str) -> None:
+        """`name` has nothing more to move."""
+        with self._lock:
+            self._beats.pop(name, None)
+
     def check(self, check: Callable[[], tuple[str, bool, str]]) -> None:
         """A question asked at each look instead of a beat: returns name, ok, detail."""
         self._checks.append(check)
