@@ -28,6 +28,8 @@ PARKED: Final = "internal.normalise.parked"
 TOPICS: Final[Mapping[type, str]] = {ItemEvent: ITEM_EVENT, OrderEvent: "event.order", StockEvent: "event.stock"}
 PATIENCE_MS: Final = 24 * 60 * 60 * 1000
 """How long a record waits for its item."""
+MARKER_PATIENCE_MS: Final = 60_000
+"""How long the end of a complete read waits for records of that read that wait for their items."""
 
 DEFECTS: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, msgspec.MsgspecError)
 """What a mapping may raise over nonsense it did not expect. A dead letter, not a stop: the next record is unharmed."""
@@ -93,7 +95,8 @@ class NormaliseProcessor:
         self.inputs: tuple[str, ...] = tuple(sorted({raw_topic(m.domain, stream) for m in mappings.values() for stream in m.streams}))
 
     def aggregate(self, topic: str, key: str) -> str:
-        return key
+        """All that is parked of one input partition."""
+        return key.rpartition("|")[0]
 
     def source(self, event: Event) -> str:
         return event.record.channel if isinstance(event.record, Raw) else ""
@@ -115,13 +118,14 @@ class NormaliseProcessor:
     def _raw(self, view: View, event: Event, raw: Raw) -> Step:
         mapping = self._mapping(raw, event.topic)
         if raw.door == "marker":
+            waits_for = _overtaken(view, event.topic, event.partition, event.offset, raw.channel)
+            if waits_for is not None:
+                return _wait(event, waits_for, event.at + min(MARKER_PATIENCE_MS, self._patience_ms))
             return Step(outputs=_complete(raw, event.partition))
         try:
             outputs = self._map(view, raw, mapping)
         except UnknownItem as unknown:
-            parked = _park(event, unknown.key, event.at + self._patience_ms)
-            address = (PARKED, join_key(event.topic, event.partition, event.offset))
-            return Step(puts={address: parked}, wakes={address: parked.until}, waits={address: unknown.key}, fate=Fate.PARKED)
+            return _wait(event, unknown.key, event.at + self._patience_ms)
         return Step(outputs=outputs, fate=Fate.APPLIED if outputs else Fate.IGNORED)
 
     def _again(self, view: View, key: str, parked: Parked, at: int) -> Step:
@@ -131,7 +135,14 @@ class NormaliseProcessor:
         try:
             raw = view.decode(parked.topic, parked.value)
             source = raw.channel
-            outputs = self._map(view, raw, self._mapping(raw, parked.topic))
+            mapping = self._mapping(raw, parked.topic)
+            if raw.door == "marker":
+                waits_for = _overtaken(view, parked.topic, parked.partition, parked.offset, raw.channel)
+                if waits_for is not None and at < parked.until:
+                    return Step(puts={address: replace(parked, waits_for=waits_for)}, wakes={address: parked.until}, waits={address: waits_for})
+                outputs = _complete(raw, parked.partition)
+            else:
+                outputs = self._map(view, raw, mapping)
         except UnknownItem as unknown:
             if at < parked.until:
                 if unknown.key == parked.waits_for:
@@ -178,6 +189,20 @@ class NormaliseProcessor:
                 raise
             raise Refuse(str(refused), _blame(raw.payload)) from refused
         return [out for record in records for out in _events(view, raw, record)]
+
+
+def _overtaken(view: View, topic: str, partition: int, offset: int, channel: str) -> str | None:
+    """What the first record waits for that the channel sent before this one and that is parked; None when there is none."""
+    for key in view.keys(PARKED, join_key(topic, partition)):
+        parked: Parked | None = view.get(PARKED, key)
+        if parked is not None and parked.offset < offset and parked.key.startswith(join_key(channel, "").encode()):
+            return parked.waits_for
+    return None
+
+
+def _wait(event: Event, waits_for: str, until: int) -> Step:
+    address = (PARKED, join_key(event.topic, event.partition, event.offset))
+    return Step(puts={address: _park(event, waits_for, until)}, wakes={address: until}, waits={address: waits_for}, fate=Fate.PARKED)
 
 
 def _blame(payload: bytes) -> Reason:

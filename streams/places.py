@@ -16,7 +16,7 @@ class Location:
     authority     channel or system that owns the count here, or HUB
     measure       what its number means: on_hand, sellable, available
     safety_stock  kept back here, per SKU
-    opening       with authority HUB: the channel whose first complete read of counts opens the book; after that its
+    opening       with authority HUB: the channel whose first complete read of counts opens the book, and which is told no number before; after that its
                   counts are observations, because we write to it (ADR 0002)
     """
 

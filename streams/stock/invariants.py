@@ -152,6 +152,8 @@ def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) ->
                 yield f"{name} has never been told"
             continue
         read = [location for location in channel.locations if _read(view, places, location)]
+        if any(location not in read and location in places.locations and places.locations[location].opening == name for location in channel.locations):
+            read = []  # who opens a place is told nothing before it has
         if (record.status == "known") != bool(read) or (record.available is None) != (not read):
             yield f"{name}: {record.status} {record.available}, {read} are known"
         if record.available is not None and not 0 <= record.available <= sum(max(0, _free(places, stocks, location)) for location in read):

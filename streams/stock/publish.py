@@ -22,6 +22,8 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
     demand = _demand(work, state)
     for name, channel in work.places.channels.items():
         units, waiting = number(channel.locations, channel.buffer, free, demand)
+        if any(free[place] is None and work.places.locations[place].opening == name for place in channel.locations if place in work.places.locations):
+            units = None  # it is yet to say what lies there: told a number now, it would give that one back as its own
         check_size(units, waiting)
         key = (AVAILABILITY, join_key(name, work.sku))
         told: Availability | None = work.view.get(*key)

@@ -292,11 +292,52 @@ def test_a_marker_completes_each_place_in_every_column() -> None:
     processor = NormaliseProcessor(MAPPINGS)
     payload = msgspec.json.encode({"read": "r7", "of": 12, "locations": ["lyon", "dc"]})
     record = Raw(event_id="m", channel="web", stream="count", source="", native_id="", door="marker", received_at=T0, headers={}, payload=payload)
-    step = processor.apply(None, Event("raw.shopify.count", "web|", record, T0, partition=5))  # type: ignore[arg-type]
+
+    class Nothing:
+        """A view of no state."""
+
+        def keys(self, topic: str, aggregate: str) -> list[str]:
+            return []
+
+    step = processor.apply(Nothing(), Event("raw.shopify.count", "web|", record, T0, partition=5))  # type: ignore[arg-type]
     assert [(out.partition, out.record.event_id, out.record.kind, out.record.quantity) for out in step.outputs] == [
         (ALL, "r7|5|lyon", "complete", 12),
         (ALL, "r7|5|dc", "complete", 12),
     ]
+
+
+def marks(written: list[Written]) -> list[str]:
+    """Places that were said to be complete."""
+    return [out.record.location for out in written if out.topic == "event.stock" and out.record.kind == "complete"]
+
+
+END = {"read": "r1", "of": 1, "locations": ["lyon"]}
+
+
+def test_the_end_of_a_read_does_not_overtake_what_waits_for_its_item() -> None:
+    """A count of an item that is not known yet is parked; the place is complete only when that count has gone on, and not
+    for a record of another channel or of later."""
+    door = Door()
+    door.feed("count", "c1", {"v1": 20})
+    assert marks(door.feed("count", "", END, channel="app", door="marker")) == ["lyon"]
+    assert marks(door.feed("count", "", END, door="marker")) == []
+    door.feed("count", "c2", {"v2": 5})
+
+    written = door.feed("item", "v1", {"sku": "MUG"})
+
+    said = [(out.record.kind, out.record.sku) for out in written if out.topic == "event.stock"]
+    assert said == [("receipt", "MUG"), ("complete", "")]
+    assert door.fates()["parked"] == 1
+
+
+def test_the_end_of_a_read_does_not_wait_for_ever() -> None:
+    """An item that never comes holds the place back for a minute at most, and loses its own record a day later."""
+    door = Door()
+    door.feed("count", "c1", {"ghost": 20})
+    assert marks(door.feed("count", "", END, door="marker")) == []
+    assert marks(door.driver.tick(T0 + 59_000)) == []
+    assert marks(door.driver.tick(T0 + 60_000)) == ["lyon"]
+    assert door.fates()["parked"] == 1
 
 
 @pytest.mark.parametrize("payload", [b"", b"{}", b'{"read": "r", "of": "1", "locations": []}', b'{"read": "r", "of": 1, "locations": [], "more": 1}'])
