@@ -213,9 +213,9 @@ class KafkaGroup:
 
     def _start(self) -> None:
         """Read what has been resumed for the first time. The others go on where they stand; what had been fetched of them is fetched again."""
-        self._starting = False
         self._consumer.assign([TopicPartition(*place, self._at.next[place]) for place in sorted(self._reads)])
         self._consumer.pause(_tps(self._paused))
+        self._starting = False  # not before: what the client could not do now it is asked again
 
     def consume(self, most: int, timeout: float) -> list[Record]:
         """Poll, then drain."""

@@ -30,6 +30,8 @@ PATIENCE_MS: Final = 24 * 60 * 60 * 1000
 """How long a record waits for its item."""
 MARKER_PATIENCE_MS: Final = 60_000
 """How long the end of a complete read waits for records of that read that wait for their items."""
+MARKER_AGAIN_MS: Final = 1_000
+"""It may be asked before the record whose item has arrived, and then looks again after this time."""
 
 DEFECTS: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError, msgspec.MsgspecError)
 """What a mapping may raise over nonsense it did not expect. A dead letter, not a stop: the next record is unharmed."""
@@ -139,7 +141,8 @@ class NormaliseProcessor:
             if raw.door == "marker":
                 waits_for = _overtaken(view, parked.topic, parked.partition, parked.offset, raw.channel)
                 if waits_for is not None and at < parked.until:
-                    return Step(puts={address: replace(parked, waits_for=waits_for)}, wakes={address: parked.until}, waits={address: waits_for})
+                    again = min(parked.until, at + MARKER_AGAIN_MS)
+                    return Step(puts={address: replace(parked, waits_for=waits_for)}, wakes={address: again}, waits={address: waits_for})
                 outputs = _complete(raw, parked.partition)
             else:
                 outputs = self._map(view, raw, mapping)

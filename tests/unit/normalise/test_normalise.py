@@ -330,6 +330,20 @@ def test_the_end_of_a_read_does_not_overtake_what_waits_for_its_item() -> None:
     assert door.fates()["parked"] == 1
 
 
+def test_the_end_of_a_read_goes_on_whichever_is_asked_first() -> None:
+    """An item's arrival may ask the marker before the count that waited: it looks again, and need not wait for its minute."""
+    door = Door()
+    for n in range(9):
+        door.feed("count", f"c{n}", {})
+    door.feed("count", "c9", {"v1": 20})  # offset 9; the marker's is 10, which comes before it as text
+    assert marks(door.feed("count", "", END, door="marker")) == []
+    written = door.feed("item", "v1", {"sku": "MUG"})
+    written += door.driver.tick(T0 + 1_000)
+
+    said = [(out.record.kind, out.record.sku) for out in written if out.topic == "event.stock"]
+    assert said == [("receipt", "MUG"), ("complete", "")]
+
+
 def test_the_end_of_a_read_does_not_wait_for_ever() -> None:
     """An item that never comes holds the place back for a minute at most, and loses its own record a day later."""
     door = Door()
