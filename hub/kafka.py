@@ -39,6 +39,8 @@ COMPACTED: Final = {
 }
 QUIET: Final = {"log_level": 0}
 """The client's own lines on stderr, for clients whose errors all come back as exceptions: somebody looks at that terminal."""
+MOVING: Final = (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE)
+"""A group's coordinator is elsewhere or on its way: on a broker that makes its offsets topic, or elects another leader for it."""
 EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 FAUST_TABLES: Final = ("crossdock-insight-kpi-changelog",)
@@ -240,8 +242,16 @@ def ends_of(looker: Looker, topic: str) -> dict[Place, int]:
 
 
 def committed(looker: Looker, group: str, places: Iterable[Place]) -> dict[Place, int]:
-    """The group's offsets, where it has any."""
-    found = looker.group(group).committed([TopicPartition(*place) for place in places], TIMEOUT)
+    """The group's offsets, where it has any. A coordinator that has just moved, or loads, is asked again."""
+    client, asked, deadline = looker.group(group), [TopicPartition(*place) for place in places], time.monotonic() + TIMEOUT
+    while True:
+        try:
+            found = client.committed(asked, TIMEOUT)
+            break
+        except KafkaException as error:
+            if error.args[0].code() not in MOVING or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
     return {Place(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 

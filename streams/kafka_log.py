@@ -5,13 +5,12 @@ Errors come out as the ports name them: Abortable, Unknown, Unstable, Stop, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -58,8 +57,13 @@ class KafkaLog:
         return len(found.partitions)
 
     def group(self, group: str, slot: str) -> Group:
-        """A static member of a classic group."""
-        return KafkaGroup(self._consumer(group, **self._session, **{"group.instance.id": slot, "partition.assignment.strategy": "range"}), self._admin, group)
+        """A static member of a classic group, and a client of it that never joins and sees the last decided offsets.
+
+        (The admin client could be asked for those too; librdkafka's ends the process, a null pointer in its handling of
+        OffsetFetch, when the answer is that the coordinator has moved or is still loading.)
+        """
+        member = {"group.instance.id": slot, "partition.assignment.strategy": "range"}
+        return KafkaGroup(self._consumer(group, **self._session, **member), lambda: self._consumer(group, **{"isolation.level": "read_uncommitted"}))
 
     def transactions(self, transactional_id: str) -> Transactions:
         """A producer that is initialised: what the id had open is decided."""
@@ -186,8 +190,9 @@ class KafkaGroup:
     the seek, which is usual on a topic that has just been made, moves it there without a word.
     """
 
-    def __init__(self, consumer: Consumer, admin: AdminClient, group: str) -> None:
-        self._consumer, self._admin, self._group = consumer, admin, group
+    def __init__(self, consumer: Consumer, looker: Callable[[], Consumer]) -> None:
+        self._consumer, self._make_looker = consumer, looker
+        self._looker: Consumer | None = None
         self._at = _Positions()
         self._reads: set[Place] = set()
         self._paused: set[Place] = set()
@@ -275,10 +280,10 @@ class KafkaGroup:
 
     def owners(self, places: Sequence[Place]) -> Mapping[Place, str]:
         """Metadata of the last decided offsets."""
-        asked = self._admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(self._group, _tps(places))], require_stable=False)
+        self._looker = self._looker or self._make_looker()
         try:
-            found = asked[self._group].result(ANSWER).topic_partitions
-        except (KafkaException, TimeoutError) as error:
+            found = self._looker.committed(_tps(places), timeout=ANSWER)
+        except KafkaException as error:
             raise Retry(f"Kafka does not tell offsets: {_name(error)}") from error
         return {Place(at.topic, at.partition): at.metadata or "" for at in found}
 
@@ -300,6 +305,8 @@ class KafkaGroup:
     def close(self) -> None:
         """A static member does not leave: its partitions wait for its slot until the session ends."""
         self._consumer.close()
+        if self._looker is not None:
+            self._looker.close()
 
 
 class KafkaTransactions:
