@@ -106,7 +106,7 @@ def hub_config(data_dir: Path, ports: Ports, spec: ShopsSpec) -> HubConfig:
     settings = {
         "name": "demo",
         "data_dir": str(data_dir),
-        "kafka": {"partitions": 4},
+        "kafka": {"partitions": 2},  # what a broker that shares two cores with everything else has to do per sale grows with them
         "api": {"port": ports.first},
         "ingest": {"port": ports.ingest, "public_url": f"http://127.0.0.1:{ports.ingest}", "poll_at_most_s": 4},
         "metrics_port": ports.metrics,

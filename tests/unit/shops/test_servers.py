@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import httpx2
 import pytest
 
 from hub.demo.shops.main import run
+from hub.demo.shops.server import listening
 from hub.demo.shops.spec import SHOPS, Behaviour, ShopsSpec
 from tests.support import eventually
 
@@ -50,6 +53,27 @@ def door() -> Iterator[tuple[str, list[Any]]]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_answers_are_not_held_back() -> None:
+    """Connections to a shop have Nagle's algorithm off."""
+
+    async def connected() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        server = await asyncio.start_server(accept, sock=listening("127.0.0.1", 0))
+        async with server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            try:
+                return await found
+            finally:
+                writer.close()
+
+    assert asyncio.run(connected())
 
 
 @contextmanager
