@@ -12,16 +12,14 @@ from __future__ import annotations
 import json
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 from hub.errors import ConfigError, Refuse, Retry
 from schemas import catalogue, codec, evolve
@@ -34,6 +32,7 @@ FORGET: Final = 30.0
 MOST_MISSING: Final = 10_000
 NO_SCHEMA: Final = 40403
 NO_SUBJECT: Final = 40401
+MEDIA: Final = "application/vnd.schemaregistry.v1+json"
 
 
 class Serde(Protocol):
@@ -125,12 +124,42 @@ class Registered:
     compatibility: str
 
 
+class _Answer(Exception):
+    """An answer that is not 2xx. `code` is the registry's own number for what is wrong, 0 when it is not a registry's."""
+
+    def __init__(self, status: int, code: int) -> None:
+        super().__init__(f"answered {status}")
+        self.status, self.code = status, code
+
+
+class _Error(msgspec.Struct):
+    error_code: int = 0
+
+
+class _Id(msgspec.Struct):
+    id: int
+
+
+class _Stored(msgspec.Struct):
+    schema: str
+    schemaType: str = "AVRO"
+    references: list[Any] = []
+
+
+T = TypeVar("T")
+
+
 class RegistrySerde(_Framing):
-    """Ids and writers' schemas of a registry. Everything learnt is kept, so it may go away once it was asked."""
+    """Ids and writers' schemas of a registry. Everything learnt is kept, so it may go away once it was asked.
+
+    The four questions are asked with an HTTP client, not with the one of confluent-kafka: that one alone takes half of the
+    time in which a part starts, and keeps nonsense that a proxy has answered once.
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self._client = SchemaRegistryClient({"url": url, "timeout": TIMEOUT, "max.retries": 0})
+        outside = urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")  # a proxy of the environment is for the world outside
+        self._client = httpx2.Client(base_url=url, timeout=TIMEOUT, headers={"content-type": MEDIA, "accept": f"{MEDIA}, application/json"}, trust_env=outside)
         self._close = weakref.finalize(self, self._client.close)  # its connections are kept open between questions
         parts = urlsplit(url)
         self._shown = f"{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"  # without the credentials a URL may carry
@@ -142,34 +171,28 @@ class RegistrySerde(_Framing):
 
     def _id_of(self, topic: str) -> int:
         try:
-            return _number(self._client.lookup_schema(subject(topic), schema_of(topic)).schema_id)
-        except SchemaRegistryError as error:
-            if error.error_code in (NO_SCHEMA, NO_SUBJECT):
+            return self._ask("POST", f"/subjects/{subject(topic)}", _Id, schema_of(topic)).id
+        except _Answer as answer:
+            if answer.code in (NO_SCHEMA, NO_SUBJECT):
                 raise Retry(f"{subject(topic)}: the registry does not have our schema yet; `crossdock topics apply` registers it") from None
-            raise self._retry(error) from None
-        except (httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
-            raise self._retry(error) from None
+            raise self._retry(answer) from None
 
     def _writer(self, topic: str, id_: int) -> str:
         asked = self._missing.get(id_)
         if asked is not None and time.monotonic() - asked < FORGET:
             raise Refuse(f"{topic}: the registry has no schema with the id {id_}", "undecodable")
         try:
-            found = self._client.get_schema(id_)
-        except SchemaRegistryError as error:
-            if error.http_status_code != 404 or error.error_code != NO_SCHEMA:  # a 404 of anything but the registry says nothing
-                raise self._retry(error) from None
+            found = self._ask("GET", f"/schemas/ids/{id_}", _Stored)
+        except _Answer as answer:
+            if answer.status != 404 or answer.code != NO_SCHEMA:  # a 404 of anything but the registry says nothing
+                raise self._retry(answer) from None
             if len(self._missing) >= MOST_MISSING:
                 self._missing.clear()
             self._missing[id_] = time.monotonic()
             raise Refuse(f"{topic}: the registry has no schema with the id {id_}", "undecodable") from None
-        except (httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
-            raise self._retry(error) from None
-        if not isinstance(found.schema_str, str):
-            raise self._retry(ValueError())
-        if found.schema_type != "AVRO" or found.references:
+        if found.schemaType != "AVRO" or found.references:
             raise Refuse(f"{topic}: the schema with the id {id_} is not self-contained Avro", "schema")
-        return found.schema_str
+        return found.schema
 
     def register_all(self, topics: Iterable[str] | None = None) -> list[Registered]:
         """Register what the topics (by default all of the catalogue) carry and set how it may change. Idempotent."""
@@ -181,29 +204,37 @@ class RegistrySerde(_Framing):
     def _register(self, topic: str) -> Registered:
         name, level = subject(topic), compatibility(topic)
         try:
-            id_ = _number(self._client.register_schema(name, schema_of(topic)))
-            self._client.set_compatibility(name, level)
-        except SchemaRegistryError as error:
-            if error.http_status_code in (409, 422):
+            id_ = self._ask("POST", f"/subjects/{name}/versions", _Id, schema_of(topic)).id
+            self._ask("PUT", f"/config/{name}", dict, {"compatibility": level})
+        except _Answer as answer:
+            if answer.status in (409, 422):
                 raise ConfigError(
                     name, "the registry refuses our schema: it does not fit what is registered there", "use a registry of this hub's own"
                 ) from None
-            raise self._retry(error) from None
-        except (httpx2.HTTPError, ValueError, TypeError, AttributeError) as error:
-            raise self._retry(error) from None
+            raise self._retry(answer) from None
         return Registered(name, id_, level)
+
+    def _ask(self, method: str, path: str, shape: type[T], body: Mapping[str, str] | None = None) -> T:
+        """One question. Retry when no registry answers, `_Answer` when it does with anything but a yes."""
+        try:
+            answer = self._client.request(method, path, content=None if body is None else msgspec.json.encode(body))
+            if answer.is_success:
+                return msgspec.json.decode(answer.content, type=shape)
+        except (httpx2.HTTPError, httpx2.InvalidURL, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise self._retry(error) from None
+        raise _Answer(answer.status_code, _code(answer.content))
 
     def _retry(self, error: Exception) -> Retry:
         """Anything but a clear answer of the registry is its absence. No text of the other side: it may show credentials."""
-        self._client.clear_caches()  # type: ignore[no-untyped-call] # the client keeps whatever was answered, nonsense too
-        said = f"answered {error.http_status_code}" if isinstance(error, SchemaRegistryError) else f"cannot be used ({type(error).__name__})"
+        said = str(error) if isinstance(error, _Answer) else f"cannot be used ({type(error).__name__})"
         return Retry(f"the schema registry at {self._shown} {said}")
 
 
-def _number(id_: int | None) -> int:
-    if type(id_) is not int:
-        raise ValueError("an answer without an id")
-    return id_
+def _code(content: bytes) -> int:
+    try:
+        return msgspec.json.decode(content, type=_Error).error_code
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return 0
 
 
 def subject(topic: str) -> str:
@@ -211,9 +242,9 @@ def subject(topic: str) -> str:
     return f"{topic}-value"
 
 
-def schema_of(topic: str) -> Schema:
-    """What is registered for a topic."""
-    return Schema(json.dumps(catalogue.avro_schema(_record(topic).__name__)), "AVRO")
+def schema_of(topic: str) -> dict[str, str]:
+    """What is registered for a topic, as a registry is told it."""
+    return {"schema": json.dumps(catalogue.avro_schema(_record(topic).__name__)), "schemaType": "AVRO"}
 
 
 def compatibility(topic: str) -> str:

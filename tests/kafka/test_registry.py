@@ -58,8 +58,7 @@ def test_a_record_goes_round_and_the_bytes_are_confluent_s(registry: str) -> Non
 
     data = RegistrySerde(registry).frame("event.stock", COUNT)
 
-    body = {"schema": schema_of("event.stock").schema_str, "schemaType": "AVRO"}
-    id_ = httpx2.post(f"{registry}/subjects/event.stock-value", json=body, timeout=30).raise_for_status().json()["id"]
+    id_ = httpx2.post(f"{registry}/subjects/event.stock-value", json=schema_of("event.stock"), timeout=30).raise_for_status().json()["id"]
     assert data == b"\0" + int(id_).to_bytes(4, "big") + encode(COUNT)
     assert RegistrySerde(registry).unframe("event.stock", data) == COUNT
 

@@ -47,7 +47,7 @@ def found(topic: str, id_: int) -> Answer:
     """Knows our schema of one topic under one id."""
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        schema = schema_of(topic).schema_str
+        schema = schema_of(topic)["schema"]
         body = {"subject": f"{topic}-value", "id": id_, "version": 1, "schema": schema}
         return httpx2.Response(200, json=body if request.method == "POST" else {"schema": schema})
 
@@ -251,9 +251,8 @@ def test_a_refused_registration_is_a_setting_to_change(fake: Fake, status: int, 
 
 def test_the_schema_that_is_registered_is_the_contract_s() -> None:
     """Self-contained, with words and privacy tags, and the same at every call (an id would change otherwise)."""
-    text = schema_of("event.order").schema_str
-    assert text == schema_of("event.order").schema_str
-    assert text is not None
+    text = schema_of("event.order")["schema"]
+    assert text == schema_of("event.order")["schema"]
     assert json.loads(text) == catalogue.avro_schema("OrderEvent")
     assert '"pii": "direct"' in text
 
