@@ -93,11 +93,15 @@ def try_command(
 ) -> None:
     """Feed records to the processors in memory and see everything they write."""
     import gc
+    import os
 
     from hub.try_cmd import run
 
-    gc.disable()  # everything that is written is kept until the end anyway, and looking through it again and again takes a tenth of the time
-    raise typer.Exit(run(file, locations, as_json))
+    gc.disable()  # everything that is written is kept until the end anyway: looking through it again and again takes a tenth of the time,
+    code = run(file, locations, as_json)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # and so does giving it back object by object
 
 
 @app.command()

@@ -167,7 +167,10 @@ def record_type(topic: str) -> type[msgspec.Struct] | None:
 
 def key_of(topic: str, record: msgspec.Struct) -> str:
     """The record's key in that topic."""
-    parts = [field(record) for field in _key_fields(topic)]
+    fields = _key_fields(topic)
+    if len(fields) == 1 and type(only := fields[0](record)) is str:
+        return _quote(only)
+    parts = [field(record) for field in fields]
     try:
         return _joined(parts)
     except TypeError:  # not all of them are text
@@ -194,8 +197,9 @@ def _quote(part: str) -> str:
     return part.replace("%", "%25").replace("|", "%7C") if "%" in part or "|" in part else part
 
 
+@lru_cache(maxsize=1 << 16)
 def join_key(*parts: str | int) -> str:
-    """A key of its parts."""
+    """A key of its parts. Remembered, because the same few are asked for again and again for each record."""
     return _joined(list(map(str, parts)))
 
 

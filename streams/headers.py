@@ -43,6 +43,7 @@ def _second(at: int) -> bytes:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S}".encode()
 
 
+@lru_cache(maxsize=64)
 def rfc3339(at: int) -> bytes:
     """Milliseconds as CloudEvents time."""
     return b"%b.%03dZ" % (_second(at // 1000), at % 1000)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class DlqLimit:
+class DlqLimit(msgspec.Struct, frozen=True):
     """A column stops before it writes one more dead letter than this.
 
     consecutive  so many in a row
@@ -18,8 +17,7 @@ class DlqLimit:
     window: int = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """What became of the last records of a column, as far as the limit asks."""
 
     dead_in_a_row: int = 0
@@ -28,8 +26,8 @@ class Run:
 
     def after(self, dead: bool, limit: DlqLimit) -> Run:
         """The run with one more record; old ones fade when the window is full."""
-        run = Run(self.dead_in_a_row + 1 if dead else 0, self.dead + dead, self.seen + 1)
-        return replace(run, dead=run.dead // 2, seen=run.seen // 2) if run.seen >= 2 * limit.window else run
+        in_a_row, all_dead, seen = self.dead_in_a_row + 1 if dead else 0, self.dead + dead, self.seen + 1
+        return Run(in_a_row, all_dead // 2, seen // 2) if seen >= 2 * limit.window else Run(in_a_row, all_dead, seen)
 
     def passes(self, limit: DlqLimit) -> bool:
         """Whether this run is still a few bad records."""

@@ -7,7 +7,8 @@ transaction without new offsets, and where a column starts when the group's offs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from schemas.records import Progress
 from streams.ports import Place
@@ -24,12 +25,11 @@ def key(place: Place) -> str:
     return f"{place.topic}|{place.partition}"
 
 
-@dataclass(slots=True)
-class Delta:
+class Delta(msgspec.Struct):
     """What one transaction adds for one input partition."""
 
-    fates: dict[tuple[str, str], int] = field(default_factory=dict)
-    produced: dict[str, int] = field(default_factory=dict)
+    fates: dict[tuple[str, str], int] = {}
+    produced: dict[str, int] = {}
     parked: int = 0
 
     def count(self, source: str, fate: Fate) -> None:

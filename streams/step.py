@@ -10,9 +10,10 @@ The engine (streams/engine.py), the in-memory driver (streams/testing.py) and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from streams.ports import Record
 
@@ -50,22 +51,20 @@ ALL: Final = -1
 """As an Out's partition: one copy in every partition of the topic (markers that every column must see)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One input record, decoded. `at` is log time in milliseconds; `source` is whom the record is accounted to."""
 
     topic: str
     key: str
     record: Any
     at: int
-    headers: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, bytes] = {}
     partition: int = 0
     offset: int = 0
     original: Record | None = None  # the record as it lies in the log: what a processor parks, byte for byte
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Log time has reached a wake that was put on the state record (topic, key), or what the record `waits` for has arrived in a table.
 
     A wake that has fired is over: the engine clears it unless the Step puts the record itself. A record that was only
@@ -77,8 +76,7 @@ class Tick:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refresh:
+class Refresh(msgspec.Struct, frozen=True):
     """Asked for by a Step's `again`: look at this aggregate once more, nothing new happened to it itself."""
 
     aggregate: str
@@ -88,8 +86,7 @@ class Refresh:
 Input = Event | Tick | Refresh
 
 
-@dataclass(frozen=True, slots=True)
-class Out:
+class Out(msgspec.Struct, frozen=True):
     """One output record. The key is computed from the record (schemas/catalogue.py) unless given."""
 
     topic: str
@@ -98,8 +95,7 @@ class Out:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """The whole answer to one input.
 
     puts     (state topic, record key) -> new record, or None for a tombstone; only what changed
@@ -114,9 +110,9 @@ class Step:
     again    aggregates of this column to be shown a Refresh afterwards; ALL_AGGREGATES for every one
     """
 
-    puts: Mapping[tuple[str, str], Any] = field(default_factory=dict)
-    wakes: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    waits: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    puts: Mapping[tuple[str, str], Any] = {}
+    wakes: Mapping[tuple[str, str], int] = {}
+    waits: Mapping[tuple[str, str], str] = {}
     outputs: Sequence[Out] = ()
     fate: Fate = Fate.APPLIED
     settled: Sequence[tuple[str, int, str, Fate]] = ()
@@ -127,8 +123,7 @@ class Step:
 ALL_AGGREGATES: Final = ("*",)
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(msgspec.Struct, frozen=True):
     """A parked input that is given up: the original record, byte for byte, and why."""
 
     topic: str
@@ -161,8 +156,7 @@ class View(Protocol):
         """An input's value as it lay in the log (a parked record's), decoded. Raises Refuse as the engine would."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A compacted topic that every process of the processor reads whole, with its own lookup keys."""
 
     topic: str

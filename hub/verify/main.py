@@ -12,6 +12,7 @@ from hub.verify.orders import check_orders
 from hub.verify.source import Source
 from hub.verify.stock import check_availability, check_holds, check_ledger, state
 from schemas.catalogue import raw_topic
+from schemas.records import ClaimState
 from streams.places import Places
 
 PROCESSORS = ("normalise", "item", "order", "stock")
@@ -57,6 +58,12 @@ def verify(source: Source, domains: Sequence[str], places: Places, attempts: int
     raise AssertionError("unreachable")
 
 
+def _waiting(state: ClaimState) -> int:
+    """Units of an open claim that nobody has granted."""
+    claim, held = state.claim, state.held
+    return claim.unrouted + sum(max(0, units - held.get(place, 0)) for place, units in claim.want.items())
+
+
 def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
     found = books(source, PROCESSORS)
     raw = [raw_topic(domain, stream) for domain in domains for stream in STREAMS]
@@ -77,7 +84,7 @@ def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
         orders_in=came,
         ledgers=ledgers,
         shortage_units=sum(s.shortage for s in stock.values()),
-        waiting_units=sum(c.claim.unrouted for c in claims.values() if c.claim.phase != "none"),
+        waiting_units=sum(_waiting(c) for c in claims.values() if c.claim.phase != "none"),
         differences=differences,
         window=[f"records kept in {topic} only" for topic in dict.fromkeys(cut)] or ["everything since the topics began"],
     )

@@ -5,7 +5,8 @@ A PlanLine says what the order wants of one SKU; `fold` brings in what the chann
 
   O1 only an answer to the claim's present rev with a higher seq counts
   O2 every changed truth is a new claim, rev+1; rev, shipped and lost of a SKU last as long as the order's record
-  O3 quote, then try where stock said units are free, then firm; a refused try stays and waits by age
+  O3 try at the first place at once (ADR 0006); where that is refused, try where stock said units are free; then firm.
+     A try that is refused for good stays and waits by age. Quote while nothing may be taken yet: a pending order
   O5 firm is for ever; what is added or lost later waits beside what is held
 """
 
@@ -144,9 +145,17 @@ def decide(line: PlanLine, preference: Sequence[str], *, pending: bool) -> PlanL
         phase = "firm" if phase == "firm" else "try"
     if phase == "try" and line.verdict and line.held:
         phase = "firm"
-    if phase == "none" or (phase in ("firm", "try") and not want):
+    if phase in ("none", "try") and not pending and not line.held and total(want) < line.quantity:
+        want, phase = _first(line, preference)
+    elif phase == "none" or (phase in ("firm", "try") and not want):
         phase = "quote"
     return replace(line, want=want, picked=picked, phase=phase, fact=fact, recall=recall)
+
+
+def _first(line: PlanLine, preference: Sequence[str]) -> tuple[dict[str, int], str]:
+    """Before stock has said anything: all of it from the first place, in the hope that it has them."""
+    place = next(iter(line.candidates if line.candidates is not None else preference), None)
+    return ({}, "quote") if place is None else ({place: line.quantity}, "try")
 
 
 def _trim(line: PlanLine, preference: Sequence[str]) -> dict[str, int]:

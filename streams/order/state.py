@@ -52,8 +52,8 @@ STATUS_CHANGE: Final[Mapping[tuple[str, str], OrderChangeKind]] = {
 reopening included; "" is an order never seen before."""
 
 CLAIM_STEPS: Final[Mapping[str, frozenset[str]]] = {
-    "": frozenset({"quote", "firm", "none"}),
-    "none": frozenset({"none", "quote", "firm"}),
+    "": frozenset({"quote", "try", "firm", "none"}),
+    "none": frozenset({"none", "quote", "try", "firm"}),
     "quote": frozenset({"quote", "try", "firm", "none"}),
     "try": frozenset({"try", "firm", "none", "quote"}),
     "firm": frozenset({"firm", "quote", "none"}),

@@ -124,7 +124,7 @@ class Desk:
         return self.feed(given)
 
     def serve(self, sku: str = "MUG", **held: int) -> None:
-        """Let stock grant it: quoted, held, held."""
+        """Let stock grant it: planned where the units are, held, held."""
         self.answer("quoted", sku=sku, **held)
         self.answer("held", sku=sku, held=held)
         self.answer("held", sku=sku, held=held)

@@ -19,11 +19,10 @@ def places(**units: int) -> tuple[Free, ...]:
     return tuple(Free(location=place, quantity=n) for place, n in units.items())
 
 
-def test_a_line_is_quoted_tried_and_firm() -> None:
-    """O3: quote -> quoted: try -> held: firm at once; allocated from the moment stock said so."""
+def test_a_line_is_tried_and_firm() -> None:
+    """O3: try at the first place -> held: firm at once; allocated from the moment stock said so."""
     desk = Desk()
     desk.feed(picture(1, line(2)))
-    desk.answer("quoted", A=3)
     assert (desk.claim().phase, desk.claim().want, desk.claim().unrouted) == ("try", {"A": 2}, 0)
     desk.answer("held", held={"A": 2})
     assert desk.claim().phase == "firm"
@@ -34,6 +33,32 @@ def test_a_line_is_quoted_tried_and_firm() -> None:
     desk.answer("held", held={"A": 2})
     assert desk.claim().rev == rev
     assert desk.kinds() == ["placed", "allocated"]
+
+
+def test_a_line_that_the_first_place_has_not_goes_where_it_is() -> None:
+    """The refusal says what is free, so the next claim is planned: one place before several."""
+    desk = Desk()
+    desk.feed(picture(1, line(2)))
+    desk.answer("quoted", A=1, B=2)
+    assert (desk.claim().rev, desk.claim().phase, desk.claim().want, desk.claim().unrouted) == (2, "try", {"B": 2}, 0)
+    desk.answer("held", held={"B": 2})
+    assert (desk.claim().phase, desk.order().phase) == ("firm", "routed")
+
+
+def test_a_channel_without_a_place_has_nothing_to_try() -> None:
+    """It asks, so that the units count as waiting and an answer says so."""
+    desk = Desk()
+    desk.feed(picture(1, line(2), channel="nowhere"))
+    claim = desk.claim(order_id="nowhere:1")
+    assert (claim.phase, claim.want, claim.unrouted) == ("quote", {}, 2)
+
+
+def test_an_edit_up_before_anything_is_held_tries_again_for_all_of_it() -> None:
+    """Not for the new units beside the old ones: one place may have them all."""
+    desk = Desk()
+    desk.feed(picture(1, line(1)))
+    desk.feed(picture(2, line(3)))
+    assert (desk.claim().phase, desk.claim().want, desk.claim().unrouted) == ("try", {"A": 3}, 0)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +77,7 @@ def test_one_place_if_it_can_serve_all_else_in_order(free: tuple[Free, ...], uni
 
 
 def test_a_refused_line_waits_and_is_planned_when_units_come() -> None:
-    """short: the quote stays with its age; a later `quoted` with a higher seq plans it."""
+    """short: the claim stays with its age; a later `quoted` with a higher seq plans it."""
     desk = Desk()
     desk.feed(picture(1, line(2)))
     assert desk.answer("short") is Fate.APPLIED
@@ -99,7 +124,7 @@ def test_a_cancel_gives_everything_back_and_keeps_the_counters() -> None:
     assert (desk.order().lines[0].cancelled, desk.order().lines[0].allocated) == (2, 0)
     desk.answer("held")
     desk.feed(picture(3, line(2)))
-    assert (desk.claim().rev, desk.claim().phase, desk.claim().unrouted) == (rev + 2, "quote", 2)
+    assert (desk.claim().rev, desk.claim().phase, desk.claim().want) == (rev + 2, "try", {"A": 2})
 
 
 def test_a_cancel_before_any_answer() -> None:
@@ -177,7 +202,7 @@ def test_mixed_methods_of_one_sku() -> None:
     desk = Desk()
     desk.feed(picture(1, line(1, method="carry_out", location="C"), line(1, line_id="2")))
     claim = desk.claim()
-    assert (claim.shipped, claim.unrouted, claim.phase, claim.fact) == ({"C": 1}, 1, "quote", False)
+    assert (claim.shipped, claim.unrouted, claim.phase, claim.fact) == ({"C": 1}, 0, "try", False)
     desk.serve(A=1)
     assert [x.allocated for x in desk.order().lines] == [0, 1]
 
@@ -281,13 +306,12 @@ def test_a_sku_on_several_lines_is_one_claim() -> None:
     """Summed for stock, spread over the lines again by rule: place named first, then line by line."""
     desk = Desk()
     desk.feed(picture(1, line(2), line(1, line_id="2", location="B"), line(1, "CUP", "3")))
-    assert desk.claim().unrouted == 3
-    assert desk.claim().candidates == ("B", "A")
+    assert (desk.claim().want, desk.claim().candidates) == ({"B": 3}, ("B", "A"))
     desk.answer("quoted", B=1, A=2)
     desk.answer("held", held={"A": 2, "B": 1})
     shown = [[(at.location, at.quantity) for at in x.allocations] for x in desk.order().lines]
     assert shown == [[("A", 2)], [("B", 1)], []]
-    assert desk.claim("CUP").unrouted == 1
+    assert desk.claim("CUP").want == {"A": 1}
 
 
 def test_a_line_that_goes_and_comes_back_keeps_its_rev() -> None:
@@ -297,7 +321,7 @@ def test_a_line_that_goes_and_comes_back_keeps_its_rev() -> None:
     desk.feed(picture(2, line(1)))
     assert (desk.claim("CUP").phase, desk.claim("CUP").rev) == ("none", 2)
     desk.feed(picture(3, line(1), line(1, "CUP", "9")))
-    assert (desk.claim("CUP").phase, desk.claim("CUP").rev) == ("quote", 3)
+    assert (desk.claim("CUP").phase, desk.claim("CUP").rev) == ("try", 3)
 
 
 def test_terminal_orders_keep_their_plan() -> None:

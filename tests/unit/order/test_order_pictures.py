@@ -15,11 +15,11 @@ from tests.unit.order.bench import T0, Desk, line, picture
 
 
 def test_a_first_picture_becomes_an_order_a_claim_and_an_entry() -> None:
-    """An open order is demand at once: everything unrouted, quoted over all of the channel's places."""
+    """An open order is demand at once: all of it is tried at the channel's first place, any of its places may serve."""
     desk = Desk()
     assert desk.feed(picture(1, line(2), total=Decimal("19.90"))) is Fate.APPLIED
     claim = desk.claim()
-    assert (claim.rev, claim.phase, claim.unrouted, claim.candidates, claim.want, claim.fact) == (1, "quote", 2, None, {}, False)
+    assert (claim.rev, claim.phase, claim.unrouted, claim.candidates, claim.want, claim.fact) == (1, "try", 0, None, {"A": 2}, False)
     assert claim.age == f"{T0:013d} web:1"
     assert desk.order().phase == "accepted"
     assert [(c.kind, c.units, c.units_delta, c.revenue) for c in desk.changes] == [("placed", 2, 2, Decimal("19.90"))]
@@ -52,7 +52,7 @@ def test_a_newer_revision_replaces() -> None:
     age = desk.claim().age
     desk.now += 60_000
     desk.feed(picture(2, line(3)))
-    assert (desk.claim().rev, desk.claim().unrouted, desk.claim().age) == (2, 3, age)
+    assert (desk.claim().rev, desk.claim().want, desk.claim().age) == (2, {"A": 3}, age)
     assert desk.order().revision == 2
 
 
