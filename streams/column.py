@@ -63,12 +63,8 @@ class _Poisoned(Exception):
     """One more dead letter would be more than the limit."""
 
 
-class Pending(NamedTuple):
-    """An output on its way: a step's, or a dead letter (already bytes)."""
-
-    out: Out | Write
-    cause: Place
-    at: int
+Pending = tuple[Out | Write, Place, int]
+"""An output on its way (a step's, or a dead letter, which is bytes already), the input that caused it, its moment."""
 
 
 class Column:
@@ -308,19 +304,24 @@ class Column:
         """One step and the refreshes it asks for, first in first out."""
         if self._careful:
             self._check_writes(step)
-        steps = deque((step,))
-        while steps:
-            step = steps.popleft()
-            self._check(step)
-            wakes, waits = step.wakes, step.waits
-            for address, record in step.puts.items():
-                self._overlay.put(address, Put(record, wakes.get(address), waits.get(address), cause, at))
-            self._pending += [Pending(out, cause, at) for out in step.outputs]
-            if step.settled or step.dead:
-                self._settle(step, cause)
-            if step.again:
-                for aggregate in self._overlay.aggregates() if tuple(step.again) == ALL_AGGREGATES else step.again:
-                    steps.append(self._refresh(Refresh(aggregate, at)))
+        self._keep(step, cause, at)
+        again = deque(self._again(step))
+        while again:
+            step = self._refresh(Refresh(again.popleft(), at))
+            self._keep(step, cause, at)
+            again.extend(self._again(step))
+
+    def _again(self, step: Step) -> Iterable[str]:
+        return self._overlay.aggregates() if tuple(step.again) == ALL_AGGREGATES else step.again
+
+    def _keep(self, step: Step, cause: Place, at: int) -> None:
+        self._check(step)
+        put, wakes, waits = self._overlay.put, step.wakes, step.waits
+        for address, record in step.puts.items():
+            put(address, Put(record, wakes.get(address), waits.get(address), cause, at))
+        self._pending += [(out, cause, at) for out in step.outputs]
+        if step.settled or step.dead:
+            self._settle(step, cause)
 
     def _refresh(self, refresh: Refresh) -> Step:
         was, self._torn = self._torn, True
@@ -361,7 +362,7 @@ class Column:
         name = self.world.processor.name
         why = headers.dead((letter.topic, letter.partition, letter.offset), stage, name, error, letter.message, reason, source)
         write = Write(self.dead_topic, letter.key, letter.value, self._grave(letter.key), [*letter.headers, *why], letter.at, None)
-        self._pending.append(Pending(write, cause, letter.at))
+        self._pending.append((write, cause, letter.at))
         self.dead.append((source, reason))
 
     def _grave(self, key: bytes | None) -> int:

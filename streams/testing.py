@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Hashable, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
+
+import msgspec
 
 from hub.errors import Retry, Stop
 from schemas import catalogue
@@ -26,7 +28,7 @@ NEVER = DlqLimit(consecutive=1 << 62, ratio=1.0)
 """A file that is tried may hold nothing but bad records."""
 
 
-class Written(NamedTuple):
+class Written(msgspec.Struct, frozen=True):
     """One record that a processor wrote. `cause` is what was fed or ticked, as the caller named it.
 
     record  the decoded value; None for a tombstone and for dead letters, whose original bytes are in `value`

@@ -361,7 +361,7 @@ def test_verify_finds_a_planted_fault(trial: Trial, monkeypatch: pytest.MonkeyPa
             return found if fault != "fate lost" or processor != "order" else found - type(found)(applied=1)
 
     def again(out: Any) -> Any:
-        return out._replace(offset=out.offset + 100)
+        return replace(out, offset=out.offset + 100)
 
     monkeypatch.setattr(module, "Driver", Tampered)
     ran = trial.text((GOLDEN / "worked.jsonl").read_bytes())
