@@ -108,7 +108,12 @@ class Caller:
         # A proxy of the environment is meant for the world outside, not for a channel on this machine.
         outside = not loopback(self._base)
         self._client = httpx2.Client(
-            transport=transport, timeout=TIMEOUT, follow_redirects=False, trust_env=outside, headers={"user-agent": AGENT, "accept": "application/json"}
+            transport=transport,
+            timeout=TIMEOUT,
+            follow_redirects=False,
+            trust_env=outside,
+            verify=outside or not self._base.startswith("http:"),  # else there is nothing to verify, and loading the certificates takes 25 ms
+            headers={"user-agent": AGENT, "accept": "application/json"},
         )
 
     def run(self, talk: Talk[T], patience: float | None = None) -> T:

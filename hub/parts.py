@@ -7,7 +7,6 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-import httpx2
 import stamina
 
 from hub import kafka
@@ -48,16 +47,20 @@ def run(part: str, config_path: Path, slot: str) -> int:
 
 def wait_ready(runtime: Runtime) -> None:
     """Until every topic exists and every schema is registered; a hub may start its parts before its broker."""
-    while not runtime.stop.is_set():
-        lacking = missing(runtime.config)
-        if not lacking:
-            runtime.health.forget("start")  # from here on the part's own word counts; until it has one it is not well
-            return
-        runtime.health.beat("start", False, lacking)
-        runtime.stop.wait(0.2)
+    serde = RegistrySerde(runtime.config.registry_url)
+    try:
+        while not runtime.stop.is_set():
+            lacking = missing(runtime.config, serde)
+            if not lacking:
+                runtime.health.forget("start")  # from here on the part's own word counts; until it has one it is not well
+                return
+            runtime.health.beat("start", False, lacking)
+            runtime.stop.wait(0.2)
+    finally:
+        serde.close()
 
 
-def missing(config: HubConfig) -> str:
+def missing(config: HubConfig, serde: RegistrySerde) -> str:
     """What is not there yet, in a few words; empty when all is."""
     if not _listens(config.bootstrap):
         return "waits for the broker"
@@ -66,8 +69,8 @@ def missing(config: HubConfig) -> str:
         wanted = {spec.topic for spec in topics_of(config.domains)}
         if not wanted <= there:
             return f"waits for {len(wanted - there)} topics"
-        subjects = set(httpx2.get(f"{config.registry_url}/subjects", timeout=2).raise_for_status().json())
-    except (Retry, httpx2.HTTPError, ValueError) as error:
+        subjects = serde.subjects()
+    except Retry as error:
         return f"waits for broker and registry ({type(error).__name__})"
     lacking = {f"{spec.topic}-value" for spec in topics_of(config.domains) if spec.record} - subjects
     return f"waits for {len(lacking)} schemas" if lacking else ""

@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx2
 import yaml
 
 from hub.config import HubConfig, Kafka, Registry, load
@@ -23,6 +23,7 @@ from hub.embedded import Kafka as EmbeddedKafka
 from hub.embedded import Registry as EmbeddedRegistry
 from hub.embedded import fetch
 from hub.embedded.kafka import VERSION as KAFKA_VERSION
+from hub.errors import Stop
 from hub.parts import apply
 from hub.runtime import PARTS
 from hub.supervise import CROSSDOCK, PartSpec, Supervisor
@@ -102,13 +103,13 @@ class Hub:
         self.supervisor.start()
 
     def wait(self, stop: threading.Event, within: float = 90.0) -> None:
-        """Until every part says it is well. Raises TimeoutError with the parts that do not."""
+        """Until every part says it is well. Raises Stop with the parts that do not."""
         deadline = time.monotonic() + within
         unwell = list(PARTS)
         while unwell and not stop.is_set():
             unwell = [part for part in PARTS if not healthy(self.config, part)]
             if unwell and time.monotonic() > deadline:
-                raise TimeoutError(f"not well after {within:.0f} s: {', '.join(unwell)}; logs are in {self._given.data_dir / 'logs'}")
+                raise Stop(f"not well after {within:.0f} s: {', '.join(unwell)}; logs are in {self._given.data_dir / 'logs'}")
             stop.wait(0.1 if unwell else 0)
         self._say(f"{'hub':12} {' '.join(PARTS)}  {self._since()}")
 
@@ -129,10 +130,14 @@ class Hub:
 
 def healthy(config: HubConfig, part: str) -> bool:
     """Whether the part answers /healthz with 200."""
+    asks = HTTPConnection("127.0.0.1", config.metrics_port + PARTS.index(part), timeout=2)
     try:
-        return httpx2.get(f"http://127.0.0.1:{config.metrics_port + PARTS.index(part)}/healthz", timeout=2).status_code == 200
-    except httpx2.HTTPError:
+        asks.request("GET", "/healthz")
+        return asks.getresponse().status == 200
+    except (OSError, HTTPException):
         return False
+    finally:
+        asks.close()
 
 
 def run(path: Path) -> int:

@@ -158,10 +158,12 @@ class RegistrySerde(_Framing):
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        outside = urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1")  # a proxy of the environment is for the world outside
-        self._client = httpx2.Client(base_url=url, timeout=TIMEOUT, headers={"content-type": MEDIA, "accept": f"{MEDIA}, application/json"}, trust_env=outside)
-        self._close = weakref.finalize(self, self._client.close)  # its connections are kept open between questions
         parts = urlsplit(url)
+        outside = parts.hostname not in ("localhost", "127.0.0.1", "::1")  # a proxy of the environment is for the world outside
+        headers = {"content-type": MEDIA, "accept": f"{MEDIA}, application/json"}
+        # only where there is TLS is anything to be verified: loading the certificates takes 25 ms and more, for each client
+        self._client = httpx2.Client(base_url=url, timeout=TIMEOUT, headers=headers, trust_env=outside, verify=parts.scheme != "http" or outside)
+        self._close = weakref.finalize(self, self._client.close)  # its connections are kept open between questions
         self._shown = f"{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"  # without the credentials a URL may carry
         self._missing: dict[int, float] = {}
 
@@ -193,6 +195,13 @@ class RegistrySerde(_Framing):
         if found.schemaType != "AVRO" or found.references:
             raise Refuse(f"{topic}: the schema with the id {id_} is not self-contained Avro", "schema")
         return found.schema
+
+    def subjects(self) -> set[str]:
+        """Every subject that is registered."""
+        try:
+            return set(self._ask("GET", "/subjects", list[str]))
+        except _Answer as answer:
+            raise self._retry(answer) from None
 
     def register_all(self, topics: Iterable[str] | None = None) -> list[Registered]:
         """Register what the topics (by default all of the catalogue) carry and set how it may change. Idempotent."""

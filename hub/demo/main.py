@@ -20,6 +20,7 @@ from hub.demo.shopsprocess import Shops
 from hub.demo.story import Story
 from hub.demo.table import Row, Screen
 from hub.demo.watch import Watch
+from hub.errors import Stop
 from hub.runtime import PARTS, configure_logs
 from hub.up import Hub
 from hub.verify.command import orders_line
@@ -71,7 +72,7 @@ class Demo:
         deadline = time.monotonic() + ITEMS_WITHIN
         while not self.stop.is_set() and self.watch.listed(len(SHOPS)) < self.products:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.watch.listed(len(SHOPS))} of {self.products} items are known after {ITEMS_WITHIN:.0f} s; see logs/ingest.log")
+                raise Stop(f"{self.watch.listed(len(SHOPS))} of {self.products} items are known after {ITEMS_WITHIN:.0f} s; see logs/ingest.log")
             self.stop.wait(0.1)
 
     def sell(self) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from confluent_kafka import Producer
 
 from hub.config import HubConfig
+from hub.errors import Stop
 from hub.kafka import QUIET
 from schemas.catalogue import key_of
 from schemas.records import StockEvent
@@ -27,4 +28,4 @@ def publish_opening(config: HubConfig, counts: Mapping[str, Mapping[str, int]], 
                 record = StockEvent(event_id=f"opening|{sku}|{place}", source=HUB, sku=sku, location=place, kind="receipt", quantity=quantity, occurred_at=now)
                 producer.produce(TOPIC, serde.frame(TOPIC, record), key=key_of(TOPIC, record))
     if producer.flush(30):
-        raise TimeoutError("Kafka did not take the opening stock within 30 s")
+        raise Stop("Kafka did not take the opening stock within 30 s")

@@ -9,6 +9,7 @@ import pytest
 from hub import parts
 from hub.config import HubConfig, HubModel
 from hub.runtime import Health, Runtime
+from schemas.registry import RegistrySerde
 from streams.places import Places
 
 
@@ -30,11 +31,12 @@ def test_well_is_what_every_beat_and_check_says() -> None:
 
 def test_a_part_that_has_only_found_its_broker_is_not_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Topics and schemas are there, but the part itself has not begun: whoever waits for it must go on waiting."""
-    runtime = Runtime(HubConfig(Path("hub.yaml"), HubModel.model_validate({"channels": {}}), Places(), {}), "streams")
+    model = HubModel.model_validate({"registry": {"url": "http://127.0.0.1:1"}, "channels": {}})
+    runtime = Runtime(HubConfig(Path("hub.yaml"), model, Places(), {}), "streams")
     answers = ["waits for the broker", ""]
     seen: list[object] = []
 
-    def missing(config: HubConfig) -> str:
+    def missing(config: HubConfig, serde: RegistrySerde) -> str:
         seen.append(runtime.health.look()[1].get("start", {}).get("detail"))
         return answers.pop(0)
 
