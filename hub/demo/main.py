@@ -86,7 +86,7 @@ class Demo:
             for line in story.tell(self.shops.news(), self._elapsed()):
                 self.screen.say(line)
             self.screen.show(self.rows())
-            self.stop.wait(LOOK_EVERY)
+            self.stop.wait(0.1 if story.waits else LOOK_EVERY)
         self.shops.stop_selling()
         for line in story.tell(self.shops.news(), self._elapsed()):
             self.screen.say(line)

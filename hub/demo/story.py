@@ -35,6 +35,11 @@ class Story:
             lines.append(f"{_clock(elapsed)} streams back after {took:.1f} s, {self._keys()} keys restored.")
         return lines
 
+    @property
+    def waits(self) -> bool:
+        """For a part that was killed."""
+        return self._killed_at is not None
+
     def kill_streams(self) -> None:
         """kill -9, as if the machine had lost it."""
         pid = int((Path(self._hub.config.data_dir) / "run" / "streams.pid").read_text(encoding="ascii"))
