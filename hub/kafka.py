@@ -24,6 +24,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from hub.errors import ConfigError, Retry
 from schemas import catalogue
 from schemas.catalogue import DAY, TopicSpec
+from streams.kafka_log import list_offsets
 from streams.ports import Place, Record
 
 TIMEOUT: Final = 20.0
@@ -162,10 +163,9 @@ def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpe
     if not places:
         return []
     level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
-    asked = {TopicPartition(place.topic, place.partition): which for place in places}
-    answers = client.list_offsets(asked, isolation_level=level, request_timeout=TIMEOUT)
-    found = {(place.topic, place.partition): future.result().offset for place, future in answers.items()}
-    return [found[(place.topic, place.partition)] for place in places]
+    names = [(place.topic, place.partition) for place in places]
+    found = list_offsets(client, names, which, level, TIMEOUT)
+    return [found[name] for name in names]
 
 
 # reading ------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -20,8 +21,9 @@ from typing import TextIO
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from hub import metrics
 from hub.config import HubConfig
-from hub.supervise import die_with_parent
+from hub.supervise import RESTARTS, die_with_parent
 
 PARTS = ("ingest", "streams", "insight", "deliver", "store", "api")
 """In the order they are started; each is its own process and has its own metrics port, counted from metrics_port."""
@@ -127,6 +129,7 @@ def run_part(config: HubConfig, part: str, slot: str, body: Callable[[Runtime], 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: runtime.stop.set())
     die_with_parent()
+    metrics.part_restarts.labels(part).inc(int(os.environ.pop(RESTARTS, "0")))
     runtime.data_dir.mkdir(parents=True, exist_ok=True)
     server = runtime.serve(config.metrics_port + PARTS.index(part) if config.metrics_port else 0)
     runtime.log.info("part-started", slot=slot, metrics_port=server.server_address[1])

@@ -23,6 +23,8 @@ from typing import Self
 import structlog
 
 PIPE = "CROSSDOCK_PARENT_PIPE"
+RESTARTS = "CROSSDOCK_RESTARTS"
+"""How often the part was started again, told to each new process, so that it can be read off the part's own metrics."""
 GRACE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 
@@ -61,8 +63,12 @@ class _Child:
     started: float = 0.0
     due: float = 0.0
     row: int = 0
-    restarts: int = 0
+    spawned: int = 0
     retired: bool = False
+
+    @property
+    def restarts(self) -> int:
+        return max(0, self.spawned - 1)
 
 
 class Supervisor:
@@ -168,7 +174,6 @@ class Supervisor:
             self._log.warning("part-not-started", part=child.spec.name, error=str(error))
             child.due = time.monotonic() + _BACKOFF[-1]
             return
-        child.restarts += 1
         self._log.info("part-restarted", part=child.spec.name, restarts=child.restarts)
 
     def _gone(self, child: _Child, code: int) -> None:
@@ -189,11 +194,12 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, PIPE: str(self._pipe[0])},
+                env={**os.environ, PIPE: str(self._pipe[0]), RESTARTS: str(child.spawned)},
                 pass_fds=[self._pipe[0]],
                 start_new_session=True,
             )
         child.started = time.monotonic()
+        child.spawned += 1
         pidfile = self._pidfile(child)
         fresh = pidfile.with_suffix(".new")
         fresh.write_text(f"{child.process.pid}\n", encoding="ascii")

@@ -23,6 +23,7 @@ from hub.embedded import Kafka as EmbeddedKafka
 from hub.embedded import Registry as EmbeddedRegistry
 from hub.embedded import fetch
 from hub.embedded.kafka import VERSION as KAFKA_VERSION
+from hub.embedded.keeper import Keeper
 from hub.errors import Stop
 from hub.parts import apply
 from hub.runtime import PARTS
@@ -41,11 +42,13 @@ class Hub:
         self._servers: list[EmbeddedKafka | EmbeddedRegistry] = []
         self.config = config
         self.supervisor: Supervisor | None = None
+        self._keeper: Keeper | None = None
 
     @property
     def restarts(self) -> dict[str, int]:
-        """How often each part was started again."""
-        return dict(self.supervisor.restarts) if self.supervisor else {}
+        """How often each part, and each embedded server, was started again."""
+        parts = self.supervisor.restarts if self.supervisor else {}
+        return {**parts, **(self._keeper.restarts if self._keeper else {})}
 
     def __enter__(self) -> Self:
         try:
@@ -71,6 +74,8 @@ class Hub:
         with ThreadPoolExecutor(2) as pool:
             for started in [pool.submit(self._serve, server) for server in self._servers]:
                 started.result()
+        self._keeper = Keeper(self._servers)
+        self._keeper.start()
         made = sum(1 for _, what in apply(self.config) if what == "created")
         self._say(f"{'topics':12} {made} made, schemas registered  {self._since()}")
 
@@ -124,6 +129,8 @@ class Hub:
         """End parts first, servers after them."""
         if self.supervisor is not None:
             self.supervisor.stop()
+        if self._keeper is not None:
+            self._keeper.stop()
         for server in self._servers:
             server.stop()
 

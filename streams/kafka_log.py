@@ -5,6 +5,8 @@ Errors come out as the ports name them: Abortable, Unknown, Unstable, Stop, and 
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -26,7 +28,11 @@ from streams.ports import Abortable, Group, Ownership, Place, Reader, Record, Ta
 DRAIN: Final = 0.002
 """Seconds to wait for more once there is something: consume(n, t) would wait all of t."""
 ANSWER: Final = 15.0
+OFFSETS_ANSWER: Final = 10.0
+"""Longer than this no transaction is open: the coordinator ends it."""
 SLICE: Final = 5_000
+AWAY: Final = 60.0
+"""So long after brokers were last seen to be away a group may still be confused by it [s]."""
 BACKOFF_MS: Final = 10
 """A transaction that begins before the last one's markers are written is told to come again: after the client's 100 ms by default,
 which is nearly all of the time a small transaction takes (108 ms each, back to back, became 16)."""
@@ -35,6 +41,30 @@ LARGEST_REQUEST: Final = 8 * 1024 * 1024
 
 OffsetSpec: Any = _OffsetSpec
 log = structlog.get_logger()
+
+
+STALE: Final = (KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError.NOT_LEADER_FOR_PARTITION)
+
+
+def list_offsets(admin: AdminClient, places: Iterable[tuple[str, int]], spec: Any, level: IsolationLevel, timeout: float) -> dict[tuple[str, int], int]:
+    """(topic, partition) -> offset. Raises KafkaException.
+
+    The admin client keeps the leaders it has once heard of: after a broker has been started again it is refused for ever,
+    unless it is made to ask for the topics anew.
+    """
+    asked = {TopicPartition(*place): spec for place in places}
+    try:
+        return _listed(admin, asked, level, timeout)
+    except KafkaException as error:
+        if error.args[0].code() not in STALE:
+            raise
+    admin.list_topics(timeout=timeout)
+    return _listed(admin, asked, level, timeout)
+
+
+def _listed(admin: AdminClient, asked: dict[TopicPartition, Any], level: IsolationLevel, timeout: float) -> dict[tuple[str, int], int]:
+    answers = admin.list_offsets(asked, isolation_level=level, request_timeout=timeout)
+    return {(at.topic, at.partition): answer.result().offset for at, answer in answers.items()}
 
 
 class KafkaLog:
@@ -63,7 +93,10 @@ class KafkaLog:
         OffsetFetch, when the answer is that the coordinator has moved or is still loading.)
         """
         member = {"group.instance.id": slot, "partition.assignment.strategy": "range"}
-        return KafkaGroup(self._consumer(group, **self._session, **member), lambda: self._consumer(group, **{"isolation.level": "read_uncommitted"}))
+        return KafkaGroup(
+            lambda error_cb: self._consumer(group, error_cb=error_cb, **self._session, **member),
+            lambda: self._consumer(group, **{"isolation.level": "read_uncommitted"}),
+        )
 
     def transactions(self, transactional_id: str) -> Transactions:
         """A producer that is initialised: what the id had open is decided."""
@@ -92,10 +125,9 @@ class KafkaLog:
         return {place: (first[place], last[place]) for place in places}
 
     def _offsets(self, places: Sequence[Place], spec: Any, level: IsolationLevel) -> dict[Place, int]:
-        asked = self._admin.list_offsets({TopicPartition(*place): spec for place in places}, isolation_level=level, request_timeout=ANSWER)
         try:
-            return {Place(at.topic, at.partition): answer.result(ANSWER).offset for at, answer in asked.items()}
-        except (KafkaException, TimeoutError) as error:
+            return {Place(*at): offset for at, offset in list_offsets(self._admin, places, spec, level, ANSWER).items()}
+        except KafkaException as error:
             raise Retry(f"Kafka does not tell offsets: {_name(error)}") from error
 
     def reader(self) -> Reader:
@@ -177,9 +209,16 @@ class _Positions:
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             raise Stop(f"{message.topic()} partition {message.partition()}: the offset to go on at is no longer in the log")
         elif _fatal(error):
-            raise Stop(f"the consumer can not go on: {error.name()}; is its place taken by another process?")
+            raise Fenced(error.name())
         else:
             log.warning("consumer-error", error=error.name())
+
+
+class Fenced(Stop):
+    """The client will never work again. As a rule another process has taken its place in the group."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(f"the consumer can not go on: {error}; is its place taken by another process?")
 
 
 class KafkaGroup:
@@ -188,24 +227,43 @@ class KafkaGroup:
     The consumer is given a partition only when it is known where to begin, as an absolute offset. Given at a logical one
     ("end", to be sought later) it loses records: the client asks the broker where that is, and an answer that comes after
     the seek, which is usual on a topic that has just been made, moves it there without a word.
+
+    A static member that could not reach its coordinator for a whole session joins again under its own name while its old
+    self is still answered, and is told that somebody else has taken its place. So where brokers have been away, being
+    fenced is answered with a new client. If there was another process, it is the one that stops then.
     """
 
-    def __init__(self, consumer: Consumer, looker: Callable[[], Consumer]) -> None:
-        self._consumer, self._make_looker = consumer, looker
+    def __init__(self, member: Callable[[Callable[[KafkaError], None]], Consumer], looker: Callable[[], Consumer]) -> None:
+        self._make_member, self._make_looker = member, looker
+        self._consumer = member(self._trouble)
+        self._away_at = -AWAY
         self._looker: Consumer | None = None
         self._at = _Positions()
+        self._given: set[Place] = set()
         self._reads: set[Place] = set()
         self._paused: set[Place] = set()
         self._starting = False
         self._ownership: Ownership
+        self._topics: list[str]
 
     def subscribe(self, topics: Sequence[str], ownership: Ownership) -> None:
         """Join at the next consume()."""
-        self._ownership = ownership
-        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        self._ownership, self._topics = ownership, list(topics)
+        self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def _trouble(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+            self._away_at = time.monotonic()
+
+    def _join_anew(self) -> None:
+        old, self._consumer = self._consumer, self._make_member(self._trouble)
+        self._revoked(old, _tps(self._given))
+        old.close()
+        self.subscribe(self._topics, self._ownership)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.assign([])
+        self._given.update(Place(at.topic, at.partition) for at in partitions)
         self._ownership.assigned([Place(at.topic, at.partition) for at in partitions])
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -213,6 +271,7 @@ class KafkaGroup:
         self._at.forget(list(self._at.next))
         self._reads.clear()
         self._paused.clear()
+        self._given.clear()
         self._starting = False
         self._ownership.revoked([Place(at.topic, at.partition) for at in partitions])
 
@@ -233,9 +292,18 @@ class KafkaGroup:
             return self._at.records([first, *self._consumer.consume(most - 1, DRAIN)])
         except KafkaException as error:
             if _fatal(error.args[0]):
-                raise Stop(f"the consumer can not go on: {_name(error)}; is its place taken by another process?") from error
+                return self._fenced(Fenced(_name(error)))
             log.warning("consumer-error", error=_name(error))
             return []
+        except Fenced as error:
+            return self._fenced(error)
+
+    def _fenced(self, error: Fenced) -> list[Record]:
+        if time.monotonic() - self._away_at >= AWAY:
+            raise error
+        log.warning("consumer-joins-anew", reason=str(error))
+        self._join_anew()
+        return []
 
     def generation(self) -> Any | None:
         """Group metadata, None when not a member."""
@@ -264,9 +332,8 @@ class KafkaGroup:
         try:
             self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
         except KafkaException as error:
-            if _fatal(error.args[0]):
-                raise Stop(f"the consumer can not go on: {_name(error)}; is its place taken by another process?") from error
-            raise
+            if not _fatal(error.args[0]):  # else the next consume() sees it too, and knows what to do
+                raise
 
     def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:
         """Stable offsets: a read-committed consumer's fetch waits for undecided ones."""
@@ -333,9 +400,30 @@ class KafkaTransactions:
                 raise (Unknown if error.args[0].fatal() else Abortable)(f"{topic} takes no record: {_name(error)}") from error
 
     def send_offsets(self, offsets: Mapping[Place, int], generation: Any) -> None:
-        """Make offsets part of the transaction."""
+        """Make offsets part of the transaction.
+
+        The client does not keep to a timeout here (librdkafka #5456): when the group's coordinator goes away under it, as with
+        every start of a broker, the call may never return. So it is waited for from outside, and what does not return is
+        left behind with its producer.
+        """
         entries = [TopicPartition(place.topic, place.partition, offset, metadata=self._id) for place, offset in offsets.items()]
-        self._do(self._producer.send_offsets_to_transaction, entries, generation, ANSWER)
+        said: list[BaseException | None] = []
+
+        def ask() -> None:
+            try:
+                self._do(self._producer.send_offsets_to_transaction, entries, generation, OFFSETS_ANSWER)
+            except BaseException as error:  # noqa: BLE001 - raised below, where it is waited for
+                said.append(error)
+            else:
+                said.append(None)
+
+        asking = threading.Thread(target=ask, name="send-offsets", daemon=True)
+        asking.start()
+        asking.join(OFFSETS_ANSWER)
+        if not said:
+            raise Unknown("the client does not return from sending offsets")
+        if said[0] is not None:
+            raise said[0]
 
     def commit(self) -> None:
         """Flush, then everything or nothing."""

@@ -24,6 +24,7 @@ from streams.observer import Observer
 from streams.ports import Clock, Group, Log, Place, Reader, Unknown, Unstable
 
 REAP_AFTER: Final = 2.0
+TELL_EVERY: Final = 5.0
 log = structlog.get_logger()
 
 
@@ -67,6 +68,7 @@ class Recovery:
         self._reader: Reader | None = None
         self._reading: dict[int, Owned] = {}
         self._next = 0
+        self._told, self._tell_at = "", 0.0
 
     @property
     def reading(self) -> bool:
@@ -84,6 +86,13 @@ class Recovery:
         self._reading.clear()
         self._rest()
 
+    def _tell(self, reason: str) -> None:
+        """Again and again the same is told every few seconds only."""
+        now = self._clock.monotonic()
+        if reason != self._told or now >= self._tell_at:
+            self._told, self._tell_at = reason, now + TELL_EVERY
+            log.warning("recovery-waits", reason=reason)
+
     def advance(self, columns: Iterable[Owned], timeout: float) -> None:
         """One slice of settling and restoring."""
         waiting = [owned for owned in columns if owned.phase is Phase.SETTLE]
@@ -93,7 +102,7 @@ class Recovery:
             if self._reading:
                 self._restore(timeout)
         except Retry as error:
-            log.warning("recovery-waits", reason=str(error))
+            self._tell(str(error))
 
     def enter(self, owned: Owned, phase: Phase, reason: str = "") -> None:
         """The column comes to a phase."""

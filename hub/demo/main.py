@@ -224,7 +224,7 @@ def _result(demo: Demo, report: Report, started: float) -> dict[str, Any]:
         "latency_ms": demo.verdict["latency_ms"],
         "latency_all_ms": demo.verdict["latency_all_ms"],
         "started_s": round(started, 1),
-        "restarts": {part: demo.hub.restarts.get(part, 0) for part in PARTS},
+        "restarts": {**dict.fromkeys(PARTS, 0), **demo.hub.restarts},
         "seed": demo.options.seed,
     }
 

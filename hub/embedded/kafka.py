@@ -46,6 +46,9 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+# Killed and started again it is let in when what it was before has been silent for so long.
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=1000
 group.min.session.timeout.ms=1000
 # Raw records carry whole webhook bodies.
 message.max.bytes=4194304

@@ -78,6 +78,18 @@ class Running:
         except (FileNotFoundError, ValueError):
             return 0
 
+    def metrics(self, number: int) -> str:
+        """What Prometheus reads of one part; nothing while nobody answers."""
+        try:
+            return httpx2.get(f"http://127.0.0.1:{self.port + 20 + number}/metrics", timeout=5, trust_env=False).text
+        except httpx2.HTTPError:
+            return ""
+
+    def sold(self) -> int:
+        """Records that came through the door or a poll, as ingest counts them."""
+        rows = [line for line in self.metrics(0).splitlines() if line.startswith("crossdock_events_ingested_total{")]
+        return int(sum(float(row.rsplit(" ", 1)[1]) for row in rows))
+
     def report(self) -> Any:
         """The JSON it wrote."""
         assert (self.folder / "out.json").exists(), self.text
@@ -113,6 +125,8 @@ def test_every_part_is_killed_once_and_every_channel_is_right(demo: Any) -> None
         before = eventually(lambda part=part: running.pid(part), within=30)
         os.kill(before, signal.SIGKILL)
         eventually(lambda part=part, before=before: running.pid(part) not in (0, before), within=30)
+    for number, part in enumerate(PARTS):
+        eventually(lambda number=number, part=part: f'crossdock_part_restarts_total{{part="{part}"}} 1.0' in running.metrics(number), within=30)
 
     code = running.end(180)
 
@@ -124,6 +138,23 @@ def test_every_part_is_killed_once_and_every_channel_is_right(demo: Any) -> None
     assert sum(channel["in"] for channel in report["channels"].values()) > 100
     assert report["channels"]["shopify"]["dead"] == 1
     assert report["latency_ms"]["n"] > 0
+
+
+def test_the_broker_is_killed_and_every_channel_is_right(demo: Any) -> None:
+    """kill -9 of the embedded broker while the shops sell: it is started again, no part is, and nothing is lost or doubled, exit 0."""
+    running = demo("--duration", "45")
+    eventually(running.selling, within=120)
+    eventually(lambda: running.sold() > 50, within=30)
+    os.kill(int((running.folder / "data" / "kafka" / "kafka.pid").read_text()), signal.SIGKILL)
+
+    code = running.end(200)
+
+    assert code == 0, running.text
+    report = running.report()
+    assert report["verify"]["ok"] is True
+    assert [channel["right"] for channel in report["channels"].values()] == [True, True, True]
+    assert report["restarts"] == {**dict.fromkeys(PARTS, 0), "kafka": 1, "registry": 0}
+    assert sum(channel["in"] for channel in report["channels"].values()) > 500
 
 
 def test_a_sink_that_drops_writes_is_seen(demo: Any) -> None:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from hub import supervise
-from hub.supervise import CROSSDOCK, PartSpec, Supervisor
+from hub.supervise import CROSSDOCK, RESTARTS, PartSpec, Supervisor
 from tests.support import alive, eventually
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +77,16 @@ def test_a_killed_part_comes_back_and_is_counted(tmp_path: Path) -> None:
         assert pid_of(tmp_path, "one") == supervisor.pids["one"] != first
         assert pid_of(tmp_path, "two") == other
         assert alive(other)
+
+
+def test_a_part_is_told_how_often_it_was_started_again(tmp_path: Path) -> None:
+    """So that its own metrics can say so, wherever they are read."""
+    with Supervisor([part(tmp_path, "one", f"import os; print('again', os.environ['{RESTARTS}'], flush=True);" + WAITS)], tmp_path / "run"):
+        for times in (1, 2):
+            eventually(lambda times=times: up(tmp_path, "one", times))
+            os.kill(pid_of(tmp_path, "one"), signal.SIGKILL)
+        eventually(lambda: up(tmp_path, "one", 3))
+    assert [line for line in (tmp_path / "one.log").read_text().splitlines() if line.startswith("again")] == ["again 0", "again 1", "again 2"]
 
 
 def test_a_part_that_always_ends_is_started_again_but_not_in_a_hot_loop(tmp_path: Path) -> None:

@@ -1,0 +1,141 @@
+"""What the Kafka client does when brokers go away under it, and what is made of it. No broker: the client is played."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from streams import kafka_log
+from streams.kafka_log import Fenced, KafkaGroup, KafkaTransactions
+from streams.ports import Abortable, Place, Unknown
+
+
+class Stuck:
+    """A producer whose coordinator has gone: the call does not return before it is told to."""
+
+    def __init__(self, error: KafkaError | None = None, *, returns: bool = False) -> None:
+        self.error, self.gate = error, threading.Event()
+        if returns:
+            self.gate.set()
+
+    def send_offsets_to_transaction(self, offsets: Sequence[TopicPartition], generation: object, timeout: float) -> None:
+        """As confluent-kafka's."""
+        self.gate.wait()
+        if self.error is not None:
+            raise KafkaException(self.error)
+
+
+def test_offsets_that_are_never_answered_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The producer is thrown away then, whatever the client's own timeout does."""
+    monkeypatch.setattr(kafka_log, "OFFSETS_ANSWER", 0.05)
+    producer: Any = Stuck()
+    with pytest.raises(Unknown, match="does not return"):
+        KafkaTransactions(producer, "id").send_offsets({Place("in", 0): 1}, object())
+    producer.gate.set()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(None, None), (KafkaError(KafkaError._TIMED_OUT), Unknown), (KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "", False, False, True), Abortable)],
+    ids=["taken", "timed-out", "to-be-aborted"],
+)
+def test_what_the_client_says_of_offsets_comes_out(error: KafkaError | None, raised: type[Exception] | None) -> None:
+    """Waiting for it from outside changes nothing about its answer."""
+    producer: Any = Stuck(error, returns=True)
+    transactions = KafkaTransactions(producer, "id")
+    if raised is None:
+        transactions.send_offsets({Place("in", 0): 1}, object())
+        return
+    with pytest.raises(raised):
+        transactions.send_offsets({Place("in", 0): 1}, object())
+
+
+class Member:
+    """A consumer of a group: assigned both inputs at its first poll, fenced at its second."""
+
+    def __init__(self, trouble: Callable[[KafkaError], None]) -> None:
+        self.trouble, self.polls, self.closed = trouble, 0, False
+        self.topics: list[str] = []
+
+    def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
+        """As confluent-kafka's."""
+        self.topics, self.on_assign = topics, on_assign
+
+    def assign(self, places: object) -> None:
+        """Nothing is read here."""
+
+    def poll(self, timeout: float) -> None:
+        """Assigned, then fenced."""
+        self.polls += 1
+        if self.polls == 1:
+            self.on_assign(self, [TopicPartition("in", 0), TopicPartition("in", 1)])
+            return
+        raise KafkaException(KafkaError(KafkaError.FENCED_INSTANCE_ID, "", True))
+
+    def close(self) -> None:
+        """Let go."""
+        self.closed = True
+
+
+class Owner:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, list[Place]]] = []
+
+    def assigned(self, places: Sequence[Place]) -> None:
+        """Given."""
+        self.told.append(("assigned", sorted(places)))
+
+    def revoked(self, places: Sequence[Place]) -> None:
+        """Taken."""
+        self.told.append(("revoked", sorted(places)))
+
+
+def group() -> tuple[KafkaGroup, list[Member], Owner]:
+    """A group whose members are played, joined."""
+    members: list[Member] = []
+
+    def make(trouble: Callable[[KafkaError], None]) -> Any:
+        members.append(Member(trouble))
+        return members[-1]
+
+    made, owner = KafkaGroup(make, lambda: pytest.fail("nobody asked who owns")), Owner()
+    made.subscribe(["in"], owner)
+    assert made.consume(10, 0.0) == []
+    return made, members, owner
+
+
+def test_a_member_whose_place_is_taken_stops() -> None:
+    """No broker was away, so it was another process: going on would be two owners."""
+    made, members, _ = group()
+    with pytest.raises(Fenced, match="another process"):
+        made.consume(10, 0.0)
+    assert len(members) == 1
+
+
+@pytest.mark.parametrize("code", [KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN])
+def test_a_member_that_took_its_own_place_joins_anew(code: int) -> None:
+    """Brokers were away: what it owned is given back, and a new client joins under the same name."""
+    made, members, owner = group()
+    members[0].trouble(KafkaError(code))
+    assert made.consume(10, 0.0) == []
+    both = [Place("in", 0), Place("in", 1)]
+    assert owner.told == [("assigned", both), ("revoked", both)]
+    assert members[0].closed
+    assert members[1].topics == ["in"]
+    assert made.consume(10, 0.0) == []
+    assert owner.told[-1] == ("assigned", both)
+
+
+def test_an_old_trouble_excuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute after brokers were seen away last, being fenced means another process again."""
+    made, members, _ = group()
+    members[0].trouble(KafkaError(KafkaError._TRANSPORT))
+    monkeypatch.setattr(kafka_log, "AWAY", 0.0)
+    with pytest.raises(Fenced):
+        made.consume(10, 0.0)
