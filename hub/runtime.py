@@ -6,6 +6,7 @@ Health means progress: a part beats for each thing that must move (a poll, a col
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from hub import metrics
 from hub.config import HubConfig
+from hub.errors import ConfigError
 from hub.supervise import RESTARTS, die_with_parent
 
 PARTS = ("ingest", "streams", "insight", "deliver", "store", "api")
@@ -122,6 +124,21 @@ def configure_logs(to: TextIO = sys.stderr) -> None:
     )
 
 
+def _metrics(runtime: Runtime, port: int) -> ThreadingHTTPServer:
+    """On the part's own port; another of the same part on this machine takes any, and says which."""
+    try:
+        return runtime.serve(port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+    if runtime.slot == "0":
+        where = f"{runtime.config.path}: metrics_port"
+        raise ConfigError(
+            where, f"port {port} of {runtime.part} is in use; another of this part needs a slot of its own", f"crossdock run {runtime.part} --slot 1"
+        )
+    return runtime.serve(0)
+
+
 def run_part(config: HubConfig, part: str, slot: str, body: Callable[[Runtime], None]) -> int:
     """Run one part until it is told to stop (SIGTERM, SIGINT, or the parent's pipe closes). Exit code for the shell."""
     configure_logs()
@@ -131,7 +148,7 @@ def run_part(config: HubConfig, part: str, slot: str, body: Callable[[Runtime], 
     die_with_parent()
     metrics.part_restarts.labels(part).inc(int(os.environ.pop(RESTARTS, "0")))
     runtime.data_dir.mkdir(parents=True, exist_ok=True)
-    server = runtime.serve(config.metrics_port + PARTS.index(part) if config.metrics_port else 0)
+    server = _metrics(runtime, config.metrics_port + PARTS.index(part) if config.metrics_port else 0)
     runtime.log.info("part-started", slot=slot, metrics_port=server.server_address[1])
     try:
         body(runtime)

@@ -252,7 +252,8 @@ class KafkaGroup:
         self._consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def _trouble(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+        """A broker does not answer, or is gone."""
+        if not _fatal(error):
             self._away_at = time.monotonic()
 
     def _join_anew(self) -> None:

@@ -34,6 +34,7 @@ QUIET_WITHIN = 10.0
 ENDLESS = 3600.0
 """Seconds of selling that the opening stock is made for when nobody says how long."""
 LOOK_EVERY = 0.5
+DEAD_SHOWN = 10
 CHECK_EVERY = 6.0
 
 
@@ -237,7 +238,8 @@ def _summary(demo: Demo, report: Report, result: dict[str, Any]) -> list[str]:
     lines = [
         f"\nsummary {demo._elapsed():.0f} s, seed {demo.options.seed}",
         f" {orders_line(report).removeprefix('orders').strip()}     accounting {'ok' if report.ok else 'NOT ok'}",
-        *(f" dead: {source} {native}, {reason}" for source, native, reason, _ in demo.watch.dead),
+        *(f" dead: {source} {native}, {reason}" for source, native, reason, _ in demo.watch.dead[:DEAD_SHOWN]),
+        *([f" dead: {len(demo.watch.dead) - DEAD_SHOWN} more, in dead.<processor>"] if len(demo.watch.dead) > DEAD_SHOWN else []),
         f" stock: {report.ledgers} ledgers folded, {report.ledgers - _ledgers_wrong(report)} equal; shops show {good} of {asked} right; {short} short",
         f" sale -> write accepted by the last other shop: p50 {latency['p50']} ms, p99 {latency['p99']} ms (n={latency['n']})",
         *(f" DIFFERENT {d}" for d in report.differences[:20]),

@@ -118,7 +118,16 @@ def test_a_member_whose_place_is_taken_stops() -> None:
     assert len(members) == 1
 
 
-@pytest.mark.parametrize("code", [KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN])
+def test_being_fenced_is_no_trouble_of_a_broker() -> None:
+    """The client tells it there as well."""
+    made, members, _ = group()
+    members[0].trouble(KafkaError(KafkaError._FATAL))
+    members[0].trouble(KafkaError(KafkaError.FENCED_INSTANCE_ID, "", True))
+    with pytest.raises(Fenced):
+        made.consume(10, 0.0)
+
+
+@pytest.mark.parametrize("code", [KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN])
 def test_a_member_that_took_its_own_place_joins_anew(code: int) -> None:
     """Brokers were away: what it owned is given back, and a new client joins under the same name."""
     made, members, owner = group()
