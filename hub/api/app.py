@@ -33,7 +33,7 @@ def build(engine: Engine) -> FastAPI:
 
     @app.get("/orders/{order_id}", summary="One order")
     def order(order_id: str) -> dict[str, Any]:
-        """The unified order, by `<channel>:<native id>`."""
+        """The unified order. Its id is channel:native-id, for example shopify:5402949213880."""
         return _document(engine, select(orders.c.document).where(orders.c.order_id == order_id), f"order {order_id}")
 
     @app.get("/stock/{sku}", summary="One item at every place")
