@@ -62,6 +62,11 @@ def to_json(record: msgspec.Struct) -> dict[str, Any]:
     return _shape(type(record).__name__).to_json(record)
 
 
+def to_json_unchecked(record: msgspec.Struct) -> dict[str, Any]:
+    """The same for a record that has been encoded, as a JSON encoder takes it (lists may still be tuples)."""
+    return _shape(type(record).__name__).unchecked(record)
+
+
 def from_json(cls: type[R], obj: Any) -> R:
     """The record that `obj` (parsed JSON) describes; ValueError names the field and the reason."""
     return _shape(cls.__name__).from_json(obj)  # type: ignore[no-any-return]
