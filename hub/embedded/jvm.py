@@ -143,6 +143,7 @@ class JavaServer(ABC):
                 stdout=log,
                 stderr=log,
                 cwd=self.data_dir,
+                env=environment(),
                 pass_fds=[reading, *held],
                 start_new_session=True,
             )
@@ -187,6 +188,11 @@ class JavaServer(ABC):
             else:
                 log.seek(0)
             return log.read().decode("utf-8", errors="replace")
+
+
+def environment() -> dict[str, str]:
+    """Of a Java process: it reads and writes names of files as the locale says, and without one as ASCII."""
+    return {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
 def _telling(output: str, lines: int = 25) -> str:

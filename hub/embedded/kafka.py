@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from hub.embedded import fetch
 from hub.embedded.errors import EmbeddedError
 from hub.embedded.java import Java
-from hub.embedded.jvm import JavaServer
+from hub.embedded.jvm import JavaServer, environment
 
 VERSION = "4.3.1"
 
@@ -93,12 +93,14 @@ class Kafka(JavaServer):
         return f"127.0.0.1:{self.port}"
 
     def _prepare(self, java: Java) -> list[str]:
+        if "," in str(self._log_dir):
+            raise EmbeddedError(f"Kafka takes the comma in {self.data_dir} for the end of a folder's name. Choose another data folder.")
         class_path = ":".join(str(jar) for jar in fetch.kafka_jars())
         if not (self._log_dir / "meta.properties").exists():
             self._format(java, class_path)
         properties = self._write_properties("server.properties", str(self._log_dir))
         logging = self.data_dir / "kafka-log4j2.properties"
-        logging.write_text(_LOG4J.format(log=self.log), encoding="utf-8")
+        logging.write_text(_LOG4J.format(log=escaped(str(self.log))), encoding="ascii")
         return [
             "-Xms64m",
             _NATIVE,
@@ -115,7 +117,7 @@ class Kafka(JavaServer):
 
     def _write_properties(self, name: str, log_dir: str) -> str:
         path = self.data_dir / name
-        path.write_text(_PROPERTIES.format(port=self.port, controller=self._leases[1].port, log_dir=log_dir), encoding="utf-8")
+        path.write_text(_PROPERTIES.format(port=self.port, controller=self._leases[1].port, log_dir=escaped(log_dir)), encoding="ascii")
         return str(path)
 
     def _format(self, java: Java, class_path: str) -> None:
@@ -125,7 +127,7 @@ class Kafka(JavaServer):
         properties = self._write_properties("format.properties", str(fresh))
         command = [str(java.command), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", _NATIVE, "-cp", class_path]
         arguments = ["kafka.tools.StorageTool", "format", "-t", _cluster_id(), "-c", properties]
-        answer = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=120)
+        answer = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=120, env=environment())
         if answer.returncode != 0:
             raise EmbeddedError(f"Kafka's storage could not be formatted in {fresh}: {answer.stdout}{answer.stderr}")
         fresh.replace(self._log_dir)
@@ -142,6 +144,13 @@ class Kafka(JavaServer):
             return False
         # Asked by id: a stranger on our port would answer just as well.
         return bool(found.brokers) and f"cluster.id={found.cluster_id}\n" in (self._log_dir / "meta.properties").read_text(encoding="ascii")
+
+
+def escaped(path: str) -> str:
+    """As Java reads it from a properties file, which it takes for Latin-1."""
+    units = path.replace("\\", "\\\\").encode("utf-16-be")
+    codes = (int.from_bytes(units[n : n + 2], "big") for n in range(0, len(units), 2))
+    return "".join(chr(code) if 32 <= code < 127 else f"\\u{code:04x}" for code in codes)
 
 
 def _cluster_id() -> str:

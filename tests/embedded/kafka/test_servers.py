@@ -48,6 +48,7 @@ def call(url: str, body: object = None) -> Any:
 def test_a_broker_from_start_to_stop(tmp_path: Path) -> None:
     """Transactions work, only loopback listens, a second owner of the folder is refused; after kill -9 and a new start,
     on whatever ports, topics are still there and transactions work again; after stop nothing runs and the folder is free."""
+    tmp_path = tmp_path / "Läden & Märkte 🧢"
     kafka = Kafka(tmp_path, heap_mb=256)
     topic = fresh("kept")
     with kafka:
@@ -74,9 +75,15 @@ def test_a_broker_from_start_to_stop(tmp_path: Path) -> None:
     kafka.stop()
 
 
+def test_a_comma_in_the_folder_is_refused(tmp_path: Path) -> None:
+    """Kafka would make two folders of it."""
+    with pytest.raises(EmbeddedError, match="comma"):
+        Kafka(tmp_path / "one,two").start()
+
+
 def test_a_registry_from_start_to_stop(tmp_path: Path) -> None:
     """Only loopback listens, also its management port; schemas and ids survive a restart; a breaking schema is refused by default."""
-    registry = Registry(tmp_path, heap_mb=256)
+    registry = Registry(tmp_path / "Läden & Märkte 🧢", heap_mb=256)
     record = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}]}
     breaking = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "long"}]}
     with registry:
