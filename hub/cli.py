@@ -97,11 +97,13 @@ def try_command(
 
     from hub.try_cmd import run
 
-    gc.disable()  # everything that is written is kept until the end anyway: looking through it again and again takes a tenth of the time,
+    # Everything that is written is kept until the end anyway. Looking through it again and again takes a tenth of the time,
+    # and so does giving it back object by object when all has been said.
+    gc.disable()
     code = run(file, locations, as_json)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # and so does giving it back object by object
+    os._exit(code)
 
 
 @app.command()

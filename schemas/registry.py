@@ -152,8 +152,7 @@ T = TypeVar("T")
 class RegistrySerde(_Framing):
     """Ids and writers' schemas of a registry. Everything learnt is kept, so it may go away once it was asked.
 
-    The four questions are asked with an HTTP client, not with the one of confluent-kafka: that one alone takes half of the
-    time in which a part starts, and keeps nonsense that a proxy has answered once.
+    Asked with the HTTP client that is there anyway, not with the one of confluent-kafka (ADR 0007).
     """
 
     def __init__(self, url: str) -> None:

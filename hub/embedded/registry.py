@@ -18,7 +18,7 @@ class Registry(JavaServer):
     """An embedded schema registry whose default compatibility is BACKWARD.
 
     with Registry(data_dir) as registry:
-        SchemaRegistryClient({"url": registry.url})
+        RegistrySerde(registry.url)
     """
 
     name: ClassVar[str] = "registry"
