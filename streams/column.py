@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from hub.errors import CrossdockError, Refuse, Retry, Stop
 from schemas.codec import EncodeError
@@ -26,6 +26,12 @@ LARGEST: Final = 1_000_000
 """Bytes of a record that may be written. Broker and producer refuse more, for ever: poison by size."""
 WAKES_A_TURN: Final = 1_000
 NO_HEADERS: Final[dict[str, bytes]] = {}
+REMEMBERED: Final = 1 << 16
+"""Keys of an input whose partition has been checked and is not computed again."""
+
+
+new: Final = tuple.__new__
+"""Where a NamedTuple is made for each record: its own constructor takes twice as long."""
 
 
 class Write(NamedTuple):
@@ -67,6 +73,16 @@ Pending = tuple[Out | Write, Place, int]
 """An output on its way (a step's, or a dead letter, which is bytes already), the input that caused it, its moment."""
 
 
+class _Lane:
+    """One input while a turn reads it: looked up once for the turn, added to the book when its records are through."""
+
+    __slots__ = ("homes", "next", "place", "seen")
+
+    def __init__(self, place: Place, seen: int, homes: dict[bytes, str]) -> None:
+        self.place, self.seen, self.homes = place, seen, homes
+        self.next = -1
+
+
 class Column:
     """State, wakes and progress of one column. Not a thread's business: whoever owns it calls it."""
 
@@ -81,6 +97,8 @@ class Column:
         self.book = progress.Book(self.inputs)
         self._time = -1
         self._times: dict[Place, int] = {}
+        self._homes: dict[str, dict[bytes, str]] = {topic: {} for topic in processor.inputs}
+        self._states = frozenset(processor.states)
         self._run = Run()
         self._arrived: deque[Address] = deque()
         self._outputs = frozenset(processor.outputs)
@@ -93,8 +111,9 @@ class Column:
         self._pending: list[Pending] = []
         self._popped: list[tuple[int, str, str]] = []
         self._shown: list[Address] = []
+        self._lanes: dict[str, _Lane] = {}
         self._seen: dict[Place, int] = {}
-        self._open_run = self._run
+        self._open_run, self._good = self._run, 0
         self._open_time = self._time
         self._careful = False
         self._torn = False
@@ -137,8 +156,7 @@ class Column:
 
     def _inputs(self, records: Sequence[Record], time: Callable[[], int] | None) -> None:
         try:
-            for record in records:
-                self._record(record)
+            self._records(records)
             if time is not None and (self._arrived or self.memory.next_wake() is not None):
                 self._open_time = max(self._time, time())
                 if self._open_time >= 0:  # else an input has not been looked at since the restore
@@ -168,7 +186,7 @@ class Column:
         self.memory.merge(self._overlay.puts)
         self.book.merge(self._entries or ())
         self._times.update(self._seen)
-        self._run, self._time = self._open_run, self._open_time
+        self._run, self._time = self._open_run.alive(self._good, self.world.limit), self._open_time
         self._begin()
 
     def drop(self) -> None:
@@ -227,45 +245,74 @@ class Column:
 
     # --- records
 
-    def _record(self, record: Record) -> None:
-        place = Place(record.topic, record.partition)
-        delta = self.book.delta(place)
+    def _records(self, records: Sequence[Record]) -> None:
+        lanes = self._lanes
+        record = self._record
+        try:
+            for each in records:
+                record(each, lanes.get(each.topic) or self._lane(each))
+        finally:
+            self._pass(lanes.values())
+
+    def _lane(self, record: Record) -> _Lane:
+        place = Place(record.topic, self.number)
+        lane = self._lanes[record.topic] = _Lane(place, self._seen.get(place, self._times.get(place, -1)), self._homes[record.topic])
+        return lane
+
+    def _pass(self, lanes: Iterable[_Lane]) -> None:
+        for lane in lanes:
+            if lane.next >= 0:
+                self.book.passed(lane.place, lane.next)
+                self._seen[lane.place] = lane.seen
+
+    def _record(self, record: Record, lane: _Lane) -> None:
+        topic, _, offset, raw_key, data, heads, at = record
         source, stage = "", "decode"
         try:
-            if record.value is None:  # no input is a table: a tombstone says nothing, and no processor has to think of it
+            if data is None:  # no input is a table: a tombstone says nothing, and no processor has to think of it
                 source, fate = headers.source_of(record), Fate.IGNORED
             else:
-                event = self._decode(record, record.value)
+                key, value = self._decode(topic, raw_key, data, lane.homes)
+                event = Event(topic, key, value, at, dict(heads) if heads else NO_HEADERS, self.number, offset, record)
                 stage = "apply"
                 source = self._source(event)
                 step = self._apply(event)
-                self._take(step, place, record.at)
+                self._take(step, lane.place, at)
                 fate = step.fate
         except Refuse as error:
             fate = Fate.DEAD
             source = source or headers.source_of(record)
-            self._limit(dead=True)
-            self._bury(_letter(record, error), stage, type(error).__name__, source, place)
+            self._one_dead()
+            self._bury(_letter(record, error), stage, type(error).__name__, source, lane.place)
         else:
-            self._limit(dead=False)
-        delta.count(source, fate)
-        self.book.passed(place, record.offset + 1)
-        self._seen[place] = max(record.at, self._seen.get(place, self._times.get(place, -1)))
+            self._good += 1
+        self.book.delta(lane.place).count(source, fate)
+        lane.next = offset + 1
+        if at > lane.seen:
+            lane.seen = at
         self._events += 1
         self._touched = True
 
-    def _decode(self, record: Record, data: bytes) -> Event:
-        topic, world = record.topic, self.world
-        try:
-            key = "" if record.key is None else record.key.decode()
-        except UnicodeDecodeError as error:
-            raise Refuse("the key is not UTF-8", "undecodable") from error
+    def _decode(self, topic: str, raw_key: bytes | None, data: bytes, homes: dict[bytes, str]) -> tuple[str, Any]:
+        """Key and value, when they fit each other and lie where they belong."""
+        world = self.world
+        known = homes.get(raw_key) if raw_key is not None else ""
+        if known is None:
+            try:
+                key = cast(bytes, raw_key).decode()
+            except UnicodeDecodeError as error:
+                raise Refuse("the key is not UTF-8", "undecodable") from error
+        else:
+            key = known
         value = world.serde.unframe(topic, data)
         if key != world.routes.key_of(topic, value):
             raise Refuse("misrouted: the key does not fit the value", "conflict")
-        if not marker(key):
+        if known is None and not marker(key):
             self._check_home(topic, key)
-        return Event(topic, key, value, record.at, dict(record.headers) if record.headers else NO_HEADERS, record.partition, record.offset, record)
+            if len(homes) >= REMEMBERED:
+                homes.clear()
+            homes[cast(bytes, raw_key)] = key
+        return key, value
 
     def _check_home(self, topic: str, key: str) -> None:
         routes = self.world.routes
@@ -292,11 +339,11 @@ class Column:
         where = f"{event.topic} partition {event.partition} offset {event.offset}" if isinstance(event, Event) else type(event).__name__
         return Stop(f"{self.world.processor.name} failed at {where}: {type(error).__name__}")
 
-    def _limit(self, *, dead: bool) -> None:
-        run = self._open_run.after(dead, self.world.limit)
-        if dead and not run.passes(self.world.limit):
+    def _one_dead(self) -> None:
+        run = self._open_run.alive(self._good, self.world.limit).died(self.world.limit)
+        if not run.passes(self.world.limit):
             raise _Poisoned
-        self._open_run = run
+        self._open_run, self._good = run, 0
 
     # --- steps
 
@@ -305,6 +352,8 @@ class Column:
         if self._careful:
             self._check_writes(step)
         self._keep(step, cause, at)
+        if not step.again:
+            return
         again = deque(self._again(step))
         while again:
             step = self._refresh(Refresh(again.popleft(), at))
@@ -315,13 +364,24 @@ class Column:
         return self._overlay.aggregates() if tuple(step.again) == ALL_AGGREGATES else step.again
 
     def _keep(self, step: Step, cause: Place, at: int) -> None:
-        self._check(step)
-        put, wakes, waits = self._overlay.put, step.wakes, step.waits
-        for address, record in step.puts.items():
-            put(address, Put(record, wakes.get(address), waits.get(address), cause, at))
-        self._pending += [(out, cause, at) for out in step.outputs]
+        put, puts, wakes, waits = self._overlay.put, step.puts, step.wakes, step.waits
+        if wakes or waits:
+            self._check_wakes(step)
+        for address, record in puts.items():
+            if address[0] not in self._states:
+                raise Stop(f"{self.world.processor.name} puts to {address[0]}, which is no state of it")
+            put(address, new(Put, (record, wakes.get(address), waits.get(address), cause, at)))
+        for out in step.outputs:
+            if out.topic not in self._outputs:
+                raise Stop(f"{self.world.processor.name} writes to {out.topic}, which is no output of it")
+            self._pending.append((out, cause, at))
         if step.settled or step.dead:
             self._settle(step, cause)
+
+    def _check_wakes(self, step: Step) -> None:
+        for address in (*step.wakes, *step.waits):
+            if step.puts.get(address) is None:
+                raise Stop(f"{self.world.processor.name} asks for a wake of {address[0]} without putting the record")
 
     def _refresh(self, refresh: Refresh) -> Step:
         was, self._torn = self._torn, True
@@ -333,18 +393,6 @@ class Column:
             self._check_writes(step)
         self._torn = was
         return step
-
-    def _check(self, step: Step) -> None:
-        name = self.world.processor.name
-        for topic, _ in step.puts:
-            if topic not in self.world.processor.states:
-                raise Stop(f"{name} puts to {topic}, which is no state of it")
-        for address in (*step.wakes, *step.waits):
-            if step.puts.get(address) is None:
-                raise Stop(f"{name} asks for a wake of {address[0]} without putting the record")
-        for out in step.outputs:
-            if out.topic not in self._outputs:
-                raise Stop(f"{name} writes to {out.topic}, which is no output of it")
 
     def _settle(self, step: Step, cause: Place) -> None:
         dead_sources: dict[Place, list[str]] = {}
@@ -374,33 +422,31 @@ class Column:
     def _writes(self) -> list[Write]:
         """Encode what the turn leaves: outputs in order, then each dirty state record once."""
         out: list[Write] = []
-        last, delta = None, None
         for pending, cause, at in self._pending:
-            if delta is None or cause is not last:
-                last, delta = cause, self.book.delta(cause)
             for write in (pending,) if isinstance(pending, Write) else self._encode_out(pending, at):
                 out.append(write)
-                delta.produce(write.topic)
+                self.book.delta(cause).produce(write.topic)
         number, frame = self.number, self._frame
+        produced: dict[tuple[Place, str], int] = {}
         for (topic, key), (record, wake, waits, cause, at) in self._overlay.puts.items():
             value = None if record is None else frame(topic, record)
             kept = () if record is None or (wake is None and waits is None) else headers.state(wake, waits)
-            out.append(Write(topic, key.encode(), value, number, kept, at, record))
-            if delta is None or cause is not last:
-                last, delta = cause, self.book.delta(cause)
-            delta.produce(topic)
+            out.append(new(Write, (topic, key.encode(), value, number, kept, at, record)))
+            produced[cause, topic] = produced.get((cause, topic), 0) + 1
+        for (cause, topic), n in produced.items():
+            self.book.delta(cause).produce(topic, n)
         return out
 
-    def _encode_out(self, out: Out, at: int) -> list[Write]:
+    def _encode_out(self, out: Out, at: int) -> Sequence[Write]:
         routes, topic = self.world.routes, out.topic
         key = routes.key_of(topic, out.record) if out.key is None else out.key
         value = self._frame(topic, out.record)
-        kept = headers.cloud_event(key, out.record, at) if topic.split(".", 1)[0] in headers.EVENTS else ()
+        kept = headers.cloud_event(key, out.record, at) if headers.wanted(topic) else ()
         n = self.world.partitions(topic)
         if out.partition is None:
-            places: Iterable[int] = (routes.partition_for(routes.partition_key(topic, key), n),)
-        else:
-            places = range(n) if out.partition == ALL else (out.partition,)
+            place = routes.partition_for(routes.partition_key(topic, key), n)
+            return (new(Write, (topic, key.encode(), value, place, kept, at, out.record)),)
+        places = range(n) if out.partition == ALL else (out.partition,)
         return [Write(topic, key.encode(), value, place, kept, at, out.record) for place in places]
 
     def _check_writes(self, step: Step) -> None:

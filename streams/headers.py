@@ -16,6 +16,14 @@ WAKE: Final = "wake"
 WAITS: Final = "waits"
 EVENTS: Final = frozenset(("raw", "event", "command"))
 """First part of the topics whose records carry CloudEvents headers. The others carry ids in the value: headers cost a third of the throughput."""
+LEDGERS: Final = ("-change", "-entry")
+"""How the names of ledgers end. Their records are many and carry their ids in the value too."""
+
+
+@lru_cache(maxsize=1024)
+def wanted(topic: str) -> bool:
+    """Whether records of the topic carry CloudEvents headers."""
+    return topic.split(".", 1)[0] in EVENTS and not topic.endswith(LEDGERS)
 
 
 def _getter(cls: type, names: tuple[str, ...]) -> Callable[[Any], Any] | None:

@@ -24,10 +24,20 @@ class Run(msgspec.Struct, frozen=True):
     dead: int = 0
     seen: int = 0
 
-    def after(self, dead: bool, limit: DlqLimit) -> Run:
-        """The run with one more record; old ones fade when the window is full."""
-        in_a_row, all_dead, seen = self.dead_in_a_row + 1 if dead else 0, self.dead + dead, self.seen + 1
-        return Run(in_a_row, all_dead // 2, seen // 2) if seen >= 2 * limit.window else Run(in_a_row, all_dead, seen)
+    def alive(self, n: int, limit: DlqLimit) -> Run:
+        """The run with n more good records; old ones fade when the window is full."""
+        return Run(0, self.dead, self.seen + n).faded(limit) if n else self
+
+    def died(self, limit: DlqLimit) -> Run:
+        """The run with one more dead letter."""
+        return Run(self.dead_in_a_row + 1, self.dead + 1, self.seen + 1).faded(limit)
+
+    def faded(self, limit: DlqLimit) -> Run:
+        """Half of what was seen counts no more once it is twice the window."""
+        dead, seen = self.dead, self.seen
+        while seen >= 2 * limit.window:
+            dead, seen = dead // 2, seen // 2
+        return Run(self.dead_in_a_row, dead, seen)
 
     def passes(self, limit: DlqLimit) -> bool:
         """Whether this run is still a few bad records."""

@@ -37,16 +37,17 @@ class Delta(msgspec.Struct):
         if fate is Fate.PARKED:
             self.parked += 1
         else:
-            self.fates[source, fate.value] = self.fates.get((source, fate.value), 0) + 1
+            known = (source, fate._value_)  # `value` is a property written in Python
+            self.fates[known] = self.fates.get(known, 0) + 1
 
     def settle(self, source: str, fate: Fate) -> None:
         """One parked input has come to its end."""
         self.parked -= 1
         self.fates[source, fate.value] = self.fates.get((source, fate.value), 0) + 1
 
-    def produce(self, topic: str) -> None:
-        """One record is written."""
-        self.produced[topic] = self.produced.get(topic, 0) + 1
+    def produce(self, topic: str, n: int = 1) -> None:
+        """So many records are written."""
+        self.produced[topic] = self.produced.get(topic, 0) + n
 
 
 class Book:

@@ -277,10 +277,10 @@ def test_poison_ratio() -> None:
     limit = DlqLimit(consecutive=100, ratio=0.5, window=10)
     run = Run()
     for n in range(1_000):
-        run = run.after(n % 3 == 0, limit)
+        run = run.alive(2, limit).died(limit)
         assert run.passes(limit), n
     for n in range(40):
-        run = run.after(n % 4 != 0, limit)
+        run = run.died(limit) if n % 4 else run.alive(1, limit)
     assert not run.passes(limit)
     assert Run(2, 2, 2).passes(limit)
 
