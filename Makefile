@@ -13,7 +13,7 @@ export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
 setup: $(READY)
 
-$(READY): deploy/requirements-dev.txt pyproject.toml
+$(READY): deploy/requirements-dev.txt pyproject.toml schemas/_avro.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Crossdock needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -22,6 +22,7 @@ $(READY): deploy/requirements-dev.txt pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r deploy/requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'from schemas import native; native.library or print("no C compiler or no Python headers: records are coded in Python, at half the speed")'
 	@touch $@
 
 # For example: make demo ARGS="--duration 60 --seed 7"

@@ -19,6 +19,7 @@ import yaml
 from pydantic.dataclasses import dataclass
 
 import schemas.records
+from schemas import native
 from schemas.model import NAMESPACE, PRECISION, SCALE, Type, definitions
 
 TOPICS: Final = Path(__file__).parent / "topics"
@@ -242,7 +243,7 @@ def partition_for(partition_key: str, n: int) -> int:
     return (murmur2(partition_key.encode()) & 0x7FFFFFFF) % n
 
 
-def murmur2(data: bytes) -> int:
+def _murmur2(data: bytes) -> int:
     """Kafka's murmur2 (org.apache.kafka.common.utils.Utils), as an unsigned 32 bit number."""
     m, mask = 0x5BD1E995, 0xFFFFFFFF
     size = len(data)
@@ -256,6 +257,10 @@ def murmur2(data: bytes) -> int:
         h = ((h ^ int.from_bytes(data[whole:], "little")) * m) & mask
     h = ((h ^ (h >> 13)) * m) & mask
     return h ^ (h >> 15)
+
+
+murmur2: Callable[[bytes], int] = _murmur2 if native.library is None else native.library.murmur2
+"""Kafka's murmur2, compiled where that could be done."""
 
 
 # Avro ---------------------------------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ docs/reference/try.md. Error messages name the record, the field and what is wro
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import msgspec
 
-from schemas import text, wire
+from schemas import native, text, wire
 from schemas.codegen import Compiled, Decoder, Encoder
 
 R = TypeVar("R", bound=msgspec.Struct)
@@ -25,18 +26,54 @@ class EncodeError(ValueError):
     """The record holds something its schema does not allow."""
 
 
+Framer = Callable[[Any, bytes], bytes]
+Reader = Callable[[bytes, int], Any]
+
 _compiled = Compiled()
 _encoders: dict[type, Encoder] = {}
 _decoders: dict[type, Decoder] = {}
+_framers: dict[type, Framer] = {}
 
 
-def encode(record: msgspec.Struct) -> bytes:
-    """The record's Avro binary body."""
+def encode(record: msgspec.Struct, head: bytes = b"") -> bytes:
+    """`head` and the record's Avro binary body."""
+    return (_framers.get(type(record)) or _framer(type(record)))(record, head)
+
+
+def reader(cls: type[R]) -> Callable[[bytes, int], R]:
+    """`decode` for one type of record, for whoever reads many."""
+    compiled = native.codec(cls.__name__)
+    if compiled is None:
+        return partial(decode, cls)
+    quick = compiled.decode
+
+    def read(data: bytes, start: int) -> R:
+        record = quick(data, start)
+        return decode(cls, data, start) if record is None else record
+
+    return read
+
+
+def _framer(cls: type) -> Framer:
+    compiled = native.codec(cls.__name__)
+    if compiled is None:
+        framer: Framer = _encode
+    else:
+        quick = compiled.encode
+
+        def framer(record: Any, head: bytes) -> bytes:
+            framed = quick(record, head)
+            return _encode(record, head) if framed is None else framed
+
+    return _framers.setdefault(cls, framer)
+
+
+def _encode(record: msgspec.Struct, head: bytes) -> bytes:
     encoder = _encoders.get(type(record))
     if encoder is None:
         encoder = _encoders.setdefault(type(record), _compiled.encoder(type(record).__name__))
     try:
-        return encoder(record)
+        return head + encoder(record)
     except wire.WRONG as error:
         raise EncodeError(_why(record, error)) from None
 

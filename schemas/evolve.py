@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ import msgspec
 from fastavro.schema import SchemaParseException, UnknownType
 
 import schemas.records
+from schemas import codec
 from schemas.catalogue import avro_schema
 from schemas.codec import DecodeError, decode
 
@@ -43,7 +43,7 @@ def reader(record_name: str, writer: str) -> Reader:
             raise Incompatible(f"{record_name}: the writer's schema is no record")
         names = _Names(theirs)
         if _essence(theirs) == _essence(ours):
-            return partial(decode, struct)
+            return codec.reader(struct)
         _least(theirs, names, frozenset())
         if _clash(theirs, ours, names, _Names(ours)):
             raise Incompatible(f"{record_name}: the writer means another unit or scale by the same field")

@@ -55,7 +55,7 @@ class _Framing:
         struct, head = self._heads.get(topic) or self._head(topic)
         if type(record) is not struct:
             raise codec.EncodeError(f"{topic} carries {struct.__name__}, not {type(record).__name__}")
-        return head + codec.encode(record)
+        return codec.encode(record, head)
 
     def unframe(self, topic: str, data: bytes) -> Any:
         """The record that was written."""
