@@ -15,6 +15,7 @@ from hub import metrics
 from hub.config import HubConfig
 from hub.runtime import Runtime
 from schemas.registry import RegistrySerde
+from streams import quick
 from streams.clock import SystemClock
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
@@ -92,6 +93,7 @@ def run(runtime: Runtime) -> None:
         )
         runtime.health.check(lambda figures=figures, engine=engine: figures.look(engine.group_id))  # type: ignore[misc]
         threads.append(threading.Thread(target=_guarded, args=(engine, runtime), name=processor.name))
+    quick.spare_the_collector()
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -178,6 +178,12 @@ def key_of(topic: str, record: msgspec.Struct) -> str:
         return "|".join([_part(part, topic) for part in parts])
 
 
+def key_field(topic: str) -> str | None:
+    """The field that is the topic's key; None where the key has several parts or is found deeper."""
+    key = spec(topic).key
+    return key if key.isidentifier() and key != ORIGINAL else None
+
+
 @cache
 def _key_fields(topic: str) -> tuple[Callable[[Any], Any], ...]:
     key = spec(topic).key

@@ -40,6 +40,7 @@ def encode(record: msgspec.Struct, head: bytes = b"") -> bytes:
     return (_framers.get(type(record)) or _framer(type(record)))(record, head)
 
 
+@cache
 def reader(cls: type[R]) -> Callable[[bytes, int], R]:
     """`decode` for one type of record, for whoever reads many."""
     compiled = native.codec(cls.__name__)

@@ -22,7 +22,8 @@ import httpx2
 import msgspec
 
 from hub.errors import ConfigError, Refuse, Retry
-from schemas import catalogue, codec, evolve
+from schemas import catalogue, codec, evolve, native
+from schemas.shortcuts import Shortcuts
 
 MAGIC: Final = 0
 HEAD: Final = 5
@@ -49,6 +50,7 @@ class _Framing:
     def __init__(self) -> None:
         self._heads: dict[str, tuple[type[msgspec.Struct], bytes]] = {}
         self._readers: dict[tuple[str, bytes], evolve.Reader] = {}
+        self.shortcuts = Shortcuts()
 
     def frame(self, topic: str, record: msgspec.Struct) -> bytes:
         """The value to write. EncodeError when the record breaks its own schema, Retry when the id is not known yet."""
@@ -72,6 +74,9 @@ class _Framing:
     def _head(self, topic: str) -> tuple[type[msgspec.Struct], bytes]:
         struct = _record(topic)
         head = bytes([MAGIC]) + self._id_of(topic).to_bytes(4, "big")
+        compiled = native.codec(struct.__name__)
+        if compiled is not None:
+            self.shortcuts.framers[topic] = (head, compiled.encode)
         return self._heads.setdefault(topic, (struct, head))
 
     def _reader(self, topic: str, id_: bytes) -> evolve.Reader:
@@ -80,6 +85,9 @@ class _Framing:
             reader = evolve.reader(name, self._writer(topic, int.from_bytes(id_, "big")))
         except evolve.Incompatible as error:
             raise Refuse(f"{topic}: {error}", "schema") from None
+        compiled = native.codec(name)
+        if compiled is not None and reader is codec.reader(_record(topic)):
+            self.shortcuts.readers[topic] = (bytes([MAGIC]) + id_, compiled.decode, catalogue.key_field(topic))
         return self._readers.setdefault((topic, id_), reader)
 
     def _id_of(self, topic: str) -> int:

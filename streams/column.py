@@ -9,13 +9,14 @@ One turn:  begin -> records -> wakes that are due -> writes -> (commit) -> merge
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 from hub.errors import CrossdockError, Refuse, Retry, Stop
 from schemas.codec import EncodeError
 from schemas.records import Progress
-from streams import headers, progress
+from schemas.shortcuts import NO_SHORTCUTS, Framer, Shortcut, Shortcuts
+from streams import headers, progress, quick
 from streams.limits import DlqLimit, Run
 from streams.memory import Address, Memory, Overlay, Put
 from streams.ports import Place, Record, Routes, Serde
@@ -74,13 +75,18 @@ Pending = tuple[Out | Write, Place, int]
 
 
 class _Lane:
-    """One input while a turn reads it: looked up once for the turn, added to the book when its records are through."""
+    """One input while a turn reads it: looked up once for the turn, added to the book when its records are through.
 
-    __slots__ = ("homes", "next", "place", "seen")
+    homes                    raw keys that lie where they belong -> as text
+    head, decode, key_field  the shortcut of the compiled loop, where there is one
+    """
 
-    def __init__(self, place: Place, seen: int, homes: dict[bytes, str]) -> None:
+    __slots__ = ("decode", "head", "homes", "key_field", "next", "place", "seen")
+
+    def __init__(self, place: Place, seen: int, homes: dict[bytes, str], shortcut: Shortcut | None) -> None:
         self.place, self.seen, self.homes = place, seen, homes
         self.next = -1
+        self.head, self.decode, self.key_field = shortcut or (b"", None, None)
 
 
 class Column:
@@ -99,6 +105,7 @@ class Column:
         self._times: dict[Place, int] = {}
         self._homes: dict[str, dict[bytes, str]] = {topic: {} for topic in processor.inputs}
         self._states = frozenset(processor.states)
+        self._shortcuts: Shortcuts = getattr(world.serde, "shortcuts", NO_SHORTCUTS)
         self._run = Run()
         self._arrived: deque[Address] = deque()
         self._outputs = frozenset(processor.outputs)
@@ -246,17 +253,39 @@ class Column:
     # --- records
 
     def _records(self, records: Sequence[Record]) -> None:
-        lanes = self._lanes
-        record = self._record
+        every, lanes, at = list(records), self._lanes, 0
         try:
-            for each in records:
-                record(each, lanes.get(each.topic) or self._lane(each))
+            while at < len(every):
+                record = every[at]
+                lane = lanes.get(record.topic) or self._lane(record.topic)
+                if lane.decode is not None and not self._careful and (after := self._quickly(every, at)) > at:
+                    at = after
+                else:
+                    self._record(record, lane)
+                    at += 1
         finally:
             self._pass(lanes.values())
 
-    def _lane(self, record: Record) -> _Lane:
-        place = Place(record.topic, self.number)
-        lane = self._lanes[record.topic] = _Lane(place, self._seen.get(place, self._times.get(place, -1)), self._homes[record.topic])
+    def _quickly(self, records: list[Record], at: int) -> int:
+        """Take what is not unusual from there on, the compiled way; where that ends."""
+        processor, overlay, memory = self.world.processor, self._overlay, self.memory
+        after: int = quick.library.take(
+            records, at, self._lanes, overlay, overlay.puts, overlay.put, memory.has, processor.source, processor.apply, self.world.routes.key_of,
+            self._home, self._states, self._outputs, self._pending, self._count, Event, Put, NO_HEADERS, Fate.PARKED, self.number,
+        )  # fmt: skip
+        if after > at:
+            self._good += after - at
+            self._events += after - at
+            self._touched = True
+        return after
+
+    def _count(self, place: Place, source: str, fate: Fate, n: int) -> None:
+        self.book.delta(place).count(source, fate, n)
+
+    def _lane(self, topic: str) -> _Lane:
+        place = Place(topic, self.number)
+        shortcut = self._shortcuts.readers.get(topic) if quick.library is not None else None
+        lane = self._lanes[topic] = _Lane(place, self._seen.get(place, self._times.get(place, -1)), self._homes[topic], shortcut)
         return lane
 
     def _pass(self, lanes: Iterable[_Lane]) -> None:
@@ -296,29 +325,30 @@ class Column:
     def _decode(self, topic: str, raw_key: bytes | None, data: bytes, homes: dict[bytes, str]) -> tuple[str, Any]:
         """Key and value, when they fit each other and lie where they belong."""
         world = self.world
-        known = homes.get(raw_key) if raw_key is not None else ""
-        if known is None:
-            try:
-                key = cast(bytes, raw_key).decode()
-            except UnicodeDecodeError as error:
-                raise Refuse("the key is not UTF-8", "undecodable") from error
-        else:
-            key = known
+        try:
+            key = "" if raw_key is None else homes.get(raw_key) or raw_key.decode()
+        except UnicodeDecodeError as error:
+            raise Refuse("the key is not UTF-8", "undecodable") from error
         value = world.serde.unframe(topic, data)
         if key != world.routes.key_of(topic, value):
             raise Refuse("misrouted: the key does not fit the value", "conflict")
-        if known is None and not marker(key):
-            self._check_home(topic, key)
-            if len(homes) >= REMEMBERED:
-                homes.clear()
-            homes[cast(bytes, raw_key)] = key
+        if raw_key not in homes and not marker(key) and self._home(topic, raw_key or b"", homes) is None and (home := self._home_of(topic, key)) != self.number:
+            raise Refuse(f"misrouted: lies in partition {self.number}, its key belongs to {home}", "conflict")
         return key, value
 
-    def _check_home(self, topic: str, key: str) -> None:
+    def _home_of(self, topic: str, key: str) -> int:
         routes = self.world.routes
-        home = routes.partition_for(routes.partition_key(topic, key), self.world.partitions(topic))
-        if home != self.number:
-            raise Refuse(f"misrouted: lies in partition {self.number}, its key belongs to {home}", "conflict")
+        return routes.partition_for(routes.partition_key(topic, key), self.world.partitions(topic))
+
+    def _home(self, topic: str, raw_key: bytes, homes: dict[bytes, str]) -> str | None:
+        """The key, remembered, when it is at home here; None: the ordinary way finds out what is wrong with it."""
+        key = raw_key.decode()
+        if marker(key) or "%" in key or self._home_of(topic, key) != self.number:  # with % it is not what its field says
+            return None
+        if len(homes) >= REMEMBERED:
+            homes.clear()
+        homes[raw_key] = key
+        return key
 
     def _source(self, event: Event) -> str:
         try:
@@ -426,16 +456,24 @@ class Column:
             for write in (pending,) if isinstance(pending, Write) else self._encode_out(pending, at):
                 out.append(write)
                 self.book.delta(cause).produce(write.topic)
-        number, frame = self.number, self._frame
+        for (cause, topic), n in self._frames(out).items():
+            self.book.delta(cause).produce(topic, n)
+        return out
+
+    def _frames(self, out: list[Write]) -> Mapping[tuple[Place, str], int]:
+        """Each dirty state record once; how many of each topic each input has caused."""
+        number, frame, puts = self.number, self._frame, self._overlay.puts
+        if quick.library is not None:
+            framers: dict[str, Framer] = self._shortcuts.framers
+            counts: dict[tuple[Place, str], int] = quick.library.frames(puts, framers, frame, headers.state, number, LARGEST, Write, out)
+            return counts
         produced: dict[tuple[Place, str], int] = {}
-        for (topic, key), (record, wake, waits, cause, at) in self._overlay.puts.items():
+        for (topic, key), (record, wake, waits, cause, at) in puts.items():
             value = None if record is None else frame(topic, record)
             kept = () if record is None or (wake is None and waits is None) else headers.state(wake, waits)
             out.append(new(Write, (topic, key.encode(), value, number, kept, at, record)))
             produced[cause, topic] = produced.get((cause, topic), 0) + 1
-        for (cause, topic), n in produced.items():
-            self.book.delta(cause).produce(topic, n)
-        return out
+        return produced
 
     def _encode_out(self, out: Out, at: int) -> Sequence[Write]:
         routes, topic = self.world.routes, out.topic

@@ -24,7 +24,7 @@ import structlog
 from hub.errors import Retry, Stop
 from schemas import catalogue
 from streams import failpoint as failpoints
-from streams import progress
+from streams import progress, quick
 from streams.column import Column, World, Write
 from streams.limits import DlqLimit
 from streams.observer import Observer
@@ -165,14 +165,14 @@ class Engine:
         self._let_run()
         return self._work(self._by_column(records), generation, began)
 
-    def _by_column(self, records: Sequence[Record]) -> dict[int, list[Record]]:
+    def _by_column(self, records: list[Record]) -> dict[int, list[Record]]:
         """Records of running columns. One consume() can fetch first and serve a revoke afterwards: the others are dropped."""
         running = {number: [] for number, owned in self._owned.items() if owned.phase is Phase.RUN}  # type: dict[int, list[Record]]
-        for record in records:
-            if (batch := running.get(record.partition)) is not None:
-                position = self._owned[record.partition].column.book.positions[Place(record.topic, record.partition)]
-                if record.offset >= position:
-                    batch.append(record)
+        for topic, number, start, end in quick.runs(records):
+            if (batch := running.get(number)) is not None:
+                position = self._owned[number].column.book.positions[Place(topic, number)]
+                run = records[start:end] if end - start < len(records) else records
+                batch += run if run[0].offset >= position else [record for record in run if record.offset >= position]
         return running
 
     def _work(self, batches: dict[int, list[Record]], generation: Any, began: float) -> bool:
@@ -222,8 +222,7 @@ class Engine:
                 raise Unknown("the last producer could not be replaced yet")
             transactions.begin()
             for turn in turns:
-                for topic, key, value, partition, headers, at, _ in turn.writes:
-                    transactions.produce(topic, key, value, partition, headers, at)
+                transactions.produce_all(turn.writes)
             self._failpoint("engine.before-offsets")
             transactions.send_offsets({place: offset for turn in turns for place, offset in turn.offsets.items()}, generation)
             self._failpoint("engine.before-commit")
@@ -433,7 +432,7 @@ class _Turn:
 
     __slots__ = ("blocked", "offsets", "owned", "poisoned", "writes")
 
-    def __init__(self, owned: Owned, writes: Sequence[Write], blocked: Retry | None, poisoned: bool, events: int) -> None:
+    def __init__(self, owned: Owned, writes: list[Write], blocked: Retry | None, poisoned: bool, events: int) -> None:
         self.owned, self.writes, self.blocked, self.poisoned = owned, writes, blocked, poisoned
         self.offsets = owned.column.book.offsets()
 

@@ -23,6 +23,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin import OffsetSpec as _OffsetSpec  # type: ignore[attr-defined]
 
 from hub.errors import Retry, Stop
+from streams import quick
 from streams.ports import Abortable, Group, Ownership, Place, Reader, Record, Tail, Transactions, Unknown, Unstable
 
 DRAIN: Final = 0.002
@@ -40,6 +41,8 @@ LARGEST_REQUEST: Final = 8 * 1024 * 1024
 """What the client would refuse by itself; what a topic takes is the broker's to say."""
 
 OffsetSpec: Any = _OffsetSpec
+new: Final = tuple.__new__
+"""Where a NamedTuple is made for each record: its own constructor takes twice as long."""
 log = structlog.get_logger()
 
 
@@ -186,19 +189,37 @@ class _Positions:
             self.at_end.discard(place)
 
     def records(self, messages: Sequence[Any]) -> list[Record]:
-        """The records among what consume() returned."""
+        """The records among what consume() returned, in its order: runs of one partition."""
         out: list[Record] = []
-        following, at_end = self.next, self.at_end
+        if quick.library is not None:
+            at = 0
+            while (at := quick.library.rows(messages, at, Record, self.next, self.at_end, out)) < len(messages):
+                self._error(messages[at], messages[at].error())
+                at += 1
+            return out
+        last: Record | None = None
         for message in messages:
-            if (error := message.error()) is not None:
-                self._error(message, error)
+            if (error := message.error()) is None:
+                topic, partition, headers = message.topic(), message.partition(), message.headers()
+                row = (topic, partition, message.offset(), message.key(), message.value(), headers or (), message.timestamp()[1])
+                record = new(Record, row)
+                if last is not None and (last.partition != partition or last.topic != topic):
+                    self._after(last)
+                last = record
+                out.append(record)
                 continue
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
-            place = Place(topic, partition)
-            following[place] = offset + 1
-            at_end.discard(place)
-            out.append(Record(topic, partition, offset, message.key(), message.value(), message.headers() or (), message.timestamp()[1]))
+            if last is not None:
+                self._after(last)
+                last = None
+            self._error(message, error)
+        if last is not None:
+            self._after(last)
         return out
+
+    def _after(self, record: Record) -> None:
+        place = Place(record.topic, record.partition)
+        self.next[place] = record.offset + 1
+        self.at_end.discard(place)
 
     def _error(self, message: Any, error: KafkaError) -> None:
         code = error.code()
@@ -393,12 +414,32 @@ class KafkaTransactions:
         """Add a record."""
         while True:
             try:
-                self._producer.produce(topic, value, key, partition, timestamp=at or 0, headers=list(headers))
+                self._producer.produce(topic, value, key, partition, None, None, at or 0, list(headers) if headers else None)
                 return
-            except BufferError:
-                self._producer.poll(0.05)
-            except KafkaException as error:
-                raise (Unknown if error.args[0].fatal() else Abortable)(f"{topic} takes no record: {_name(error)}") from error
+            except (BufferError, KafkaException) as error:
+                self._not_taken(topic, error)
+
+    def produce_all(self, writes: list[Any]) -> None:
+        """Add records that are (topic, key, value, partition, headers, at, ...)."""
+        if quick.library is None:
+            for topic, key, value, partition, headers, at, *_ in writes:
+                self.produce(topic, key, value, partition, headers, at)
+            return
+        done, produce = 0, self._producer.produce
+        while True:
+            done, error = quick.library.send(writes, done, produce)
+            if error is None:
+                return
+            self._not_taken(writes[done][0], error)
+
+    def _not_taken(self, topic: str, error: BaseException) -> None:
+        """Its buffer is full: come again. Anything else ends the transaction."""
+        if isinstance(error, BufferError):
+            self._producer.poll(0.05)
+            return
+        if not isinstance(error, KafkaException):
+            raise error
+        raise (Unknown if error.args[0].fatal() else Abortable)(f"{topic} takes no record: {_name(error)}") from error
 
     def send_offsets(self, offsets: Mapping[Place, int], generation: Any) -> None:
         """Make offsets part of the transaction.

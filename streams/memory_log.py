@@ -271,6 +271,11 @@ class MemoryTransactions:
             transaction.places.add(place)
             self._log.at(place).append(Record(topic, partition, 0, key, value, tuple(headers), at or 0), transaction)
 
+    def produce_all(self, writes: list[Any]) -> None:
+        """Add records, one by one."""
+        for topic, key, value, partition, headers, at, *_ in writes:
+            self.produce(topic, key, value, partition, headers, at)
+
     def send_offsets(self, offsets: Mapping[Place, int], generation: Any) -> None:
         """Make offsets part of the transaction. As in Kafka, an empty list or a logical offset is accepted and does nothing."""
         with self._log.changed:

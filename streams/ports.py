@@ -96,6 +96,9 @@ class Transactions(Protocol):
         self, topic: str, key: bytes | None, value: bytes | None, partition: int, headers: Sequence[tuple[str, bytes]] = (), at: int | None = None
     ) -> None: ...
 
+    def produce_all(self, writes: list[Any]) -> None:
+        """The same for many: tuples that begin with topic, key, value, partition, headers, at."""
+
     def send_offsets(self, offsets: Mapping[Place, int], generation: Any) -> None:
         """Raises Abortable or Unknown. Each entry's metadata is this producer's transactional id."""
 

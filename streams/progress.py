@@ -32,13 +32,13 @@ class Delta(msgspec.Struct):
     produced: dict[str, int] = {}
     parked: int = 0
 
-    def count(self, source: str, fate: Fate) -> None:
-        """One input has come to this."""
+    def count(self, source: str, fate: Fate, n: int = 1) -> None:
+        """So many inputs have come to this."""
         if fate is Fate.PARKED:
-            self.parked += 1
+            self.parked += n
         else:
             known = (source, fate._value_)  # `value` is a property written in Python
-            self.fates[known] = self.fates.get(known, 0) + 1
+            self.fates[known] = self.fates.get(known, 0) + n
 
     def settle(self, source: str, fate: Fate) -> None:
         """One parked input has come to its end."""

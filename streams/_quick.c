@@ -1,0 +1,591 @@
+/* The hot loops of the engine, for the usual case. Their twin is the Python beside each call (streams/column.py,
+   streams/kafka_log.py), which does everything else and everything where this could not be built.
+
+   take    records of a batch are decoded, applied and kept in the overlay, as long as nothing about them is unusual.
+           What is unusual is not decided here: take() stops before it, Python takes that one record, and take() goes on.
+           A processor is pure, so one that raised here is simply asked again there.
+   frames  state records of a transaction become what is written
+   rows    the client's messages become records
+   runs    where the records of one partition begin and end in a batch
+   send    what is written is handed to the client */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+
+static PyObject *s_topic, *s_place, *s_homes, *s_head, *s_decode, *s_key_field, *s_next, *s_seen, *s_puts, *s_wakes, *s_waits, *s_outputs, *s_fate,
+    *s_settled, *s_dead, *s_again, *s_value;
+
+static struct {
+    PyObject **at;
+    const char *text;
+} NAMES[] = {{&s_topic, "topic"},   {&s_place, "place"},         {&s_homes, "homes"},     {&s_head, "head"},       {&s_decode, "decode"},
+             {&s_key_field, "key_field"}, {&s_next, "next"},     {&s_seen, "seen"},       {&s_puts, "puts"},       {&s_wakes, "wakes"},
+             {&s_waits, "waits"},   {&s_outputs, "outputs"},     {&s_fate, "fate"},       {&s_settled, "settled"}, {&s_dead, "dead"},
+             {&s_again, "again"},   {&s_value, "_value_"}};
+
+/* A tuple of a subclass of tuple; takes over the references. */
+static PyObject *named_tuple(PyObject *type, PyObject **items, Py_ssize_t n) {
+    PyObject *made = ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, n);
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (made != NULL)
+            PyTuple_SET_ITEM(made, i, items[i]);
+        else
+            Py_DECREF(items[i]);
+    }
+    return made;
+}
+
+/* --- take */
+
+#define TALLIES 16
+
+typedef struct {
+    PyObject *source, *fate;
+    long n;
+} Tally;
+
+typedef struct {
+    /* given, borrowed */
+    PyObject *lanes, *view, *overlay_puts, *put, *has, *source, *apply, *key_of, *home, *states, *outputs, *pending, *count, *Event, *Put, *none, *parked, *number;
+    /* the lane of the last record, owned */
+    PyObject *lane, *place, *homes, *head, *decode, *key_field;
+    long long next, seen;
+    Tally tallies[TALLIES];
+    int tallied;
+} Run;
+
+static int count_fates(Run *run) {
+    int ok = 1;
+    for (int i = 0; i < run->tallied; i++) {
+        Tally *tally = &run->tallies[i];
+        PyObject *done = ok ? PyObject_CallFunction(run->count, "OOOl", run->place, tally->source, tally->fate, tally->n) : NULL;
+        ok = done != NULL;
+        Py_XDECREF(done);
+        Py_DECREF(tally->source);
+        Py_DECREF(tally->fate);
+    }
+    run->tallied = 0;
+    return ok;
+}
+
+static int add_fate(Run *run, PyObject *source, PyObject *fate) {
+    for (int i = 0; i < run->tallied; i++) {
+        Tally *tally = &run->tallies[i];
+        if (tally->fate == fate && (tally->source == source || PyUnicode_Compare(tally->source, source) == 0)) {
+            tally->n++;
+            return 1;
+        }
+    }
+    if (run->tallied == TALLIES && !count_fates(run))
+        return 0;
+    run->tallies[run->tallied++] = (Tally){Py_NewRef(source), Py_NewRef(fate), 1};
+    return 1;
+}
+
+/* What has been done in the lane so far is told to it. */
+static int leave_lane(Run *run) {
+    if (run->lane == NULL)
+        return 1;
+    int ok = count_fates(run);
+    PyObject *next = ok ? PyLong_FromLongLong(run->next) : NULL, *seen = ok ? PyLong_FromLongLong(run->seen) : NULL;
+    ok = next != NULL && seen != NULL && PyObject_SetAttr(run->lane, s_next, next) == 0 && PyObject_SetAttr(run->lane, s_seen, seen) == 0;
+    Py_XDECREF(next);
+    Py_XDECREF(seen);
+    Py_CLEAR(run->lane);
+    Py_CLEAR(run->place);
+    Py_CLEAR(run->homes);
+    Py_CLEAR(run->head);
+    Py_CLEAR(run->decode);
+    Py_CLEAR(run->key_field);
+    return ok;
+}
+
+static int number_of(PyObject *object, PyObject *name, long long *out) {
+    PyObject *value = PyObject_GetAttr(object, name);
+    *out = value == NULL ? -1 : PyLong_AsLongLong(value);
+    Py_XDECREF(value);
+    return !(*out == -1 && PyErr_Occurred());
+}
+
+/* 1: its lane is ready; 0: it has none that can be taken here; -1: an error */
+static int enter_lane(Run *run, PyObject *topic) {
+    if (!leave_lane(run))
+        return -1;
+    PyObject *lane = PyDict_GetItemWithError(run->lanes, topic);
+    if (lane == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    run->decode = PyObject_GetAttr(lane, s_decode);
+    if (run->decode == NULL)
+        return -1;
+    if (run->decode == Py_None) {
+        Py_CLEAR(run->decode);
+        return 0;
+    }
+    run->lane = Py_NewRef(lane);
+    run->place = PyObject_GetAttr(lane, s_place);
+    run->homes = PyObject_GetAttr(lane, s_homes);
+    run->head = PyObject_GetAttr(lane, s_head);
+    run->key_field = PyObject_GetAttr(lane, s_key_field);
+    if (run->place == NULL || run->homes == NULL || run->head == NULL || run->key_field == NULL || !number_of(lane, s_next, &run->next) ||
+        !number_of(lane, s_seen, &run->seen))
+        return -1;
+    return 1;
+}
+
+/* Whether key and value fit each other. */
+static int is_key(Run *run, PyObject *topic, PyObject *value, PyObject *key) {
+    PyObject *said = run->key_field == Py_None ? PyObject_CallFunctionObjArgs(run->key_of, topic, value, NULL) : PyObject_GetAttr(value, run->key_field);
+    if (said == NULL)
+        return -1;
+    int same = PyUnicode_CheckExact(said) ? PyUnicode_Compare(said, key) == 0 : 0;
+    Py_DECREF(said);
+    return PyErr_Occurred() ? -1 : same;
+}
+
+/* The record as an Event, or NULL: unusual, or an error. */
+static PyObject *event_of(Run *run, PyObject *record) {
+    PyObject *raw_key = PyTuple_GET_ITEM(record, 3), *data = PyTuple_GET_ITEM(record, 4), *heads = PyTuple_GET_ITEM(record, 5);
+    Py_ssize_t head = PyBytes_GET_SIZE(run->head);
+    if (!PyBytes_CheckExact(data) || !PyBytes_CheckExact(raw_key) || PyBytes_GET_SIZE(data) < head ||
+        memcmp(PyBytes_AS_STRING(data), PyBytes_AS_STRING(run->head), head) != 0)
+        return NULL;
+    PyObject *key = Py_XNewRef(PyDict_GetItemWithError(run->homes, raw_key));
+    if (key == NULL && !PyErr_Occurred())
+        key = PyObject_CallFunctionObjArgs(run->home, PyTuple_GET_ITEM(record, 0), raw_key, run->homes, NULL);
+    if (key == NULL || !PyUnicode_CheckExact(key)) {
+        Py_XDECREF(key);
+        return NULL;
+    }
+    PyObject *start = PyLong_FromSsize_t(head);
+    PyObject *value = start == NULL ? NULL : PyObject_CallFunctionObjArgs(run->decode, data, start, NULL);
+    Py_XDECREF(start);
+    if (value == NULL || value == Py_None || is_key(run, PyTuple_GET_ITEM(record, 0), value, key) != 1) {
+        Py_DECREF(key);
+        Py_XDECREF(value);
+        return NULL;
+    }
+    PyObject *known;
+    int bare = PyTuple_CheckExact(heads) && PyTuple_GET_SIZE(heads) == 0;
+    known = bare ? Py_NewRef(run->none) : PyDict_New();
+    PyObject *event = NULL;
+    if (known != NULL && (bare || PyDict_MergeFromSeq2(known, heads, 1) == 0)) {
+        PyObject *args[] = {PyTuple_GET_ITEM(record, 0), key, value, PyTuple_GET_ITEM(record, 6), known, run->number, PyTuple_GET_ITEM(record, 2), record};
+        event = PyObject_Vectorcall(run->Event, args, 8, NULL);
+    }
+    Py_XDECREF(known);
+    Py_DECREF(key);
+    Py_DECREF(value);
+    return event;
+}
+
+typedef struct {
+    PyObject *puts, *wakes, *waits, *outputs, *fate, *settled, *dead, *again;
+} Step;
+
+static void drop_step(Step *step) {
+    Py_XDECREF(step->puts);
+    Py_XDECREF(step->wakes);
+    Py_XDECREF(step->waits);
+    Py_XDECREF(step->outputs);
+    Py_XDECREF(step->fate);
+    Py_XDECREF(step->settled);
+    Py_XDECREF(step->dead);
+    Py_XDECREF(step->again);
+}
+
+static int is_empty(PyObject *sequence) { return sequence != NULL && PyObject_Size(sequence) == 0; }
+
+/* Every wake or wait is put on a record that is put. */
+static int rests_on_puts(PyObject *asked, PyObject *puts) {
+    PyObject *address, *moment;
+    Py_ssize_t at = 0;
+    if (!PyDict_CheckExact(asked))
+        return 0;
+    while (PyDict_Next(asked, &at, &address, &moment)) {
+        PyObject *record = PyDict_GetItemWithError(puts, address);
+        if (record == NULL || record == Py_None)
+            return 0;
+    }
+    return 1;
+}
+
+/* Whether the answer is one that can be kept here. */
+static int read_step(Run *run, PyObject *answer, Step *step) {
+    *step = (Step){PyObject_GetAttr(answer, s_puts),    PyObject_GetAttr(answer, s_wakes), PyObject_GetAttr(answer, s_waits),
+                   PyObject_GetAttr(answer, s_outputs), PyObject_GetAttr(answer, s_fate),  PyObject_GetAttr(answer, s_settled),
+                   PyObject_GetAttr(answer, s_dead),    PyObject_GetAttr(answer, s_again)};
+    if (step->puts == NULL || step->wakes == NULL || step->waits == NULL || step->outputs == NULL || step->fate == NULL)
+        return 0;
+    if (step->fate == run->parked || !is_empty(step->settled) || !is_empty(step->dead) || !is_empty(step->again) || !PyDict_CheckExact(step->puts) ||
+        !rests_on_puts(step->wakes, step->puts) || !rests_on_puts(step->waits, step->puts))
+        return 0;
+    PyObject *address, *record;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(step->puts, &at, &address, &record))
+        if (!PyTuple_CheckExact(address) || PyTuple_GET_SIZE(address) != 2 || PySet_Contains(run->states, PyTuple_GET_ITEM(address, 0)) != 1)
+            return 0;
+    if (!PyList_CheckExact(step->outputs) && !PyTuple_CheckExact(step->outputs))
+        return 0;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(step->outputs); i++) {
+        PyObject *topic = PyObject_GetAttr(PySequence_Fast_GET_ITEM(step->outputs, i), s_topic);
+        int known = topic != NULL && PySet_Contains(run->outputs, topic) == 1;
+        Py_XDECREF(topic);
+        if (!known)
+            return 0;
+    }
+    return 1;
+}
+
+static PyObject *asked_for(PyObject *asked, PyObject *address) {
+    PyObject *found = PyDict_GET_SIZE(asked) ? PyDict_GetItemWithError(asked, address) : NULL;
+    return Py_NewRef(found == NULL ? Py_None : found);
+}
+
+static int keep_put(Run *run, Step *step, PyObject *address, PyObject *record, PyObject *at) {
+    PyObject *last = PyDict_GetItemWithError(run->overlay_puts, address);
+    int there;
+    if (last != NULL)
+        there = PyTuple_GET_ITEM(last, 0) != Py_None;
+    else {
+        PyObject *has = PyObject_CallFunctionObjArgs(run->has, PyTuple_GET_ITEM(address, 0), PyTuple_GET_ITEM(address, 1), NULL);
+        if (has == NULL)
+            return 0;
+        there = has == Py_True;
+        Py_DECREF(has);
+    }
+    PyObject *items[] = {Py_NewRef(record), asked_for(step->wakes, address), asked_for(step->waits, address), Py_NewRef(run->place), Py_NewRef(at)};
+    PyObject *put = named_tuple(run->Put, items, 5);
+    if (put == NULL)
+        return 0;
+    int ok;
+    if (there == (record != Py_None))
+        ok = PyDict_SetItem(run->overlay_puts, address, put) == 0;
+    else { /* a record comes or goes: the overlay has to know */
+        PyObject *done = PyObject_CallFunctionObjArgs(run->put, address, put, NULL);
+        ok = done != NULL;
+        Py_XDECREF(done);
+    }
+    Py_DECREF(put);
+    return ok;
+}
+
+static int keep_step(Run *run, Step *step, PyObject *at) {
+    PyObject *address, *record;
+    Py_ssize_t position = 0;
+    while (PyDict_Next(step->puts, &position, &address, &record))
+        if (!keep_put(run, step, address, record, at))
+            return 0;
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(step->outputs); i++) {
+        PyObject *pending = PyTuple_Pack(3, PySequence_Fast_GET_ITEM(step->outputs, i), run->place, at);
+        int ok = pending != NULL && PyList_Append(run->pending, pending) == 0;
+        Py_XDECREF(pending);
+        if (!ok)
+            return 0;
+    }
+    return 1;
+}
+
+/* 1: taken; 0: unusual, nothing has been kept of it (an error may be set, Python will come to it again); -1: an error to be raised */
+static int take_one(Run *run, PyObject *record) {
+    if (!PyTuple_Check(record) || PyTuple_GET_SIZE(record) != 7)
+        return 0;
+    PyObject *topic = PyTuple_GET_ITEM(record, 0);
+    if (run->lane == NULL || PyTuple_GET_ITEM(run->place, 0) != topic) {
+        int known = run->lane != NULL ? PyObject_RichCompareBool(PyTuple_GET_ITEM(run->place, 0), topic, Py_EQ) : 0;
+        if (!known)
+            known = enter_lane(run, topic);
+        if (known != 1)
+            return known;
+    }
+    PyObject *event = event_of(run, record);
+    if (event == NULL)
+        return 0;
+    PyObject *source = PyObject_CallOneArg(run->source, event);
+    PyObject *answer = source == NULL || !PyUnicode_CheckExact(source) ? NULL : PyObject_CallFunctionObjArgs(run->apply, run->view, event, NULL);
+    Py_DECREF(event);
+    Step step = {NULL};
+    int result = 0;
+    if (answer != NULL && read_step(run, answer, &step)) {
+        PyObject *at = PyTuple_GET_ITEM(record, 6);
+        long long offset = PyLong_AsLongLong(PyTuple_GET_ITEM(record, 2)), moment = PyLong_AsLongLong(at);
+        result = !PyErr_Occurred() && keep_step(run, &step, at) && add_fate(run, source, step.fate) ? 1 : -1;
+        run->next = offset + 1;
+        if (moment > run->seen)
+            run->seen = moment;
+    }
+    drop_step(&step);
+    Py_XDECREF(answer);
+    Py_XDECREF(source);
+    return result;
+}
+
+PyDoc_STRVAR(take_doc, "take(records, start, lanes, view, puts, put, has, source, apply, key_of, home, states, outputs, pending, count, Event, Put,\n"
+                       "     no_headers, parked, number)\n"
+                       "-> index of the first record from `start` on that has not been taken; len(records) when all were.");
+
+static PyObject *take(PyObject *module, PyObject *args) {
+    PyObject *records;
+    Py_ssize_t start;
+    Run run = {NULL};
+    if (!PyArg_ParseTuple(args, "O!nO!OO!OOOOOOO!O!O!OOOOOO", &PyList_Type, &records, &start, &PyDict_Type, &run.lanes, &run.view, &PyDict_Type,
+                          &run.overlay_puts, &run.put, &run.has, &run.source, &run.apply, &run.key_of, &run.home, &PyFrozenSet_Type, &run.states, &PyFrozenSet_Type,
+                          &run.outputs, &PyList_Type, &run.pending, &run.count, &run.Event, &run.Put, &run.none, &run.parked, &run.number))
+        return NULL;
+    int went = 1;
+    Py_ssize_t at = start;
+    while (at < PyList_GET_SIZE(records) && (went = take_one(&run, PyList_GET_ITEM(records, at))) == 1)
+        at++;
+    if (went == 0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError))
+            PyErr_Clear(); /* Python comes to it again and says what it means */
+        else
+            went = -1;
+    }
+    if (went == -1) {
+        PyObject *type, *value, *trace;
+        PyErr_Fetch(&type, &value, &trace);
+        if (!leave_lane(&run))
+            PyErr_Clear();
+        PyErr_Restore(type, value, trace);
+        return NULL;
+    }
+    return leave_lane(&run) ? PyLong_FromSsize_t(at) : NULL;
+}
+
+/* --- frames */
+
+static PyObject *framed(PyObject *framers, PyObject *frame, PyObject *topic, PyObject *record, Py_ssize_t largest) {
+    PyObject *framer = PyDict_GetItemWithError(framers, topic), *value = NULL;
+    if (framer == NULL && PyErr_Occurred())
+        return NULL;
+    if (framer != NULL) {
+        value = PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(framer, 1), record, PyTuple_GET_ITEM(framer, 0), NULL);
+        if (value == NULL || (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) <= largest))
+            return value;
+        Py_DECREF(value);
+    }
+    return PyObject_CallFunctionObjArgs(frame, topic, record, NULL);
+}
+
+static int add_one(PyObject *counts, PyObject *cause, PyObject *topic) {
+    PyObject *key = PyTuple_Pack(2, cause, topic);
+    if (key == NULL)
+        return 0;
+    PyObject *last = PyDict_GetItemWithError(counts, key);
+    PyObject *n = PyErr_Occurred() ? NULL : PyLong_FromLong(last == NULL ? 1 : PyLong_AsLong(last) + 1);
+    int ok = n != NULL && PyDict_SetItem(counts, key, n) == 0;
+    Py_XDECREF(n);
+    Py_DECREF(key);
+    return ok;
+}
+
+PyDoc_STRVAR(frames_doc, "frames(puts, framers, frame, state_headers, number, largest, Write, out) -> (cause, topic) -> how many\n"
+                         "Appends what is to be written to `out`. `framers`: topic -> (head, encode); `frame` does what they do not.");
+
+static PyObject *frames(PyObject *module, PyObject *args) {
+    PyObject *puts, *framers, *frame, *state_headers, *number, *Write, *out, *address, *put, *nothing = PyTuple_New(0);
+    Py_ssize_t largest, at = 0;
+    if (nothing == NULL || !PyArg_ParseTuple(args, "O!O!OOOnOO!", &PyDict_Type, &puts, &PyDict_Type, &framers, &frame, &state_headers, &number, &largest,
+                                             &Write, &PyList_Type, &out)) {
+        Py_XDECREF(nothing);
+        return NULL;
+    }
+    PyObject *counts = PyDict_New();
+    int ok = counts != NULL;
+    while (ok && PyDict_Next(puts, &at, &address, &put)) {
+        PyObject *topic = PyTuple_GET_ITEM(address, 0), *record = PyTuple_GET_ITEM(put, 0), *wake = PyTuple_GET_ITEM(put, 1);
+        PyObject *waits = PyTuple_GET_ITEM(put, 2), *heads;
+        PyObject *key = PyUnicode_AsUTF8String(PyTuple_GET_ITEM(address, 1));
+        PyObject *value = record == Py_None ? Py_NewRef(Py_None) : framed(framers, frame, topic, record, largest);
+        if (record == Py_None || (wake == Py_None && waits == Py_None))
+            heads = Py_NewRef(nothing);
+        else
+            heads = PyObject_CallFunctionObjArgs(state_headers, wake, waits, NULL);
+        ok = key != NULL && value != NULL && heads != NULL;
+        if (!ok) {
+            Py_XDECREF(key);
+            Py_XDECREF(value);
+            Py_XDECREF(heads);
+            break;
+        }
+        PyObject *items[] = {Py_NewRef(topic), key, value, Py_NewRef(number), heads, Py_NewRef(PyTuple_GET_ITEM(put, 4)), Py_NewRef(record)};
+        PyObject *write = named_tuple(Write, items, 7);
+        ok = write != NULL && PyList_Append(out, write) == 0 && add_one(counts, PyTuple_GET_ITEM(put, 3), topic);
+        Py_XDECREF(write);
+    }
+    Py_DECREF(nothing);
+    if (!ok)
+        Py_CLEAR(counts);
+    return counts;
+}
+
+/* --- rows */
+
+static PyObject *m_topic, *m_partition, *m_offset, *m_key, *m_value, *m_headers, *m_timestamp, *m_error;
+
+static struct {
+    PyObject **at;
+    const char *text;
+} METHODS[] = {{&m_topic, "topic"}, {&m_partition, "partition"}, {&m_offset, "offset"},       {&m_key, "key"},
+               {&m_value, "value"}, {&m_headers, "headers"},     {&m_timestamp, "timestamp"}, {&m_error, "error"}};
+
+static PyObject *row(PyObject *message, PyObject *Record) {
+    PyObject *items[7] = {NULL};
+    PyObject *names[] = {m_topic, m_partition, m_offset, m_key, m_value, m_headers, m_timestamp};
+    for (int i = 0; i < 7; i++) {
+        PyObject *item = PyObject_CallMethodNoArgs(message, names[i]);
+        if (item != NULL && i == 5 && item == Py_None) {
+            Py_DECREF(item);
+            item = PyTuple_New(0);
+        } else if (item != NULL && i == 6) {
+            PyObject *at = PyTuple_Check(item) && PyTuple_GET_SIZE(item) == 2 ? Py_NewRef(PyTuple_GET_ITEM(item, 1)) : NULL;
+            Py_DECREF(item);
+            item = at;
+        }
+        if (item == NULL) {
+            while (i-- > 0)
+                Py_DECREF(items[i]);
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_TypeError, "a message has a type and a moment as its timestamp");
+            return NULL;
+        }
+        items[i] = item;
+    }
+    return named_tuple(Record, items, 7);
+}
+
+/* Where the partition of this record is read next. */
+static int follow(PyObject *record, PyObject *next, PyObject *at_end) {
+    PyObject *place = PyTuple_Pack(2, PyTuple_GET_ITEM(record, 0), PyTuple_GET_ITEM(record, 1));
+    long long offset = PyLong_AsLongLong(PyTuple_GET_ITEM(record, 2));
+    PyObject *after = place == NULL || PyErr_Occurred() ? NULL : PyLong_FromLongLong(offset + 1);
+    int ok = after != NULL && PyDict_SetItem(next, place, after) == 0 && PySet_Discard(at_end, place) >= 0;
+    Py_XDECREF(after);
+    Py_XDECREF(place);
+    return ok;
+}
+
+/* 1 when both lie in one partition, whose name they then share; 0 when not; -1 on an error. */
+static int same_place(PyObject *record, PyObject *last) {
+    int same = PyObject_RichCompareBool(PyTuple_GET_ITEM(record, 1), PyTuple_GET_ITEM(last, 1), Py_EQ);
+    if (same == 1)
+        same = PyObject_RichCompareBool(PyTuple_GET_ITEM(record, 0), PyTuple_GET_ITEM(last, 0), Py_EQ);
+    if (same == 1) {
+        PyObject *own = PyTuple_GET_ITEM(record, 0);
+        PyTuple_SET_ITEM(record, 0, Py_NewRef(PyTuple_GET_ITEM(last, 0)));
+        Py_DECREF(own);
+    }
+    return same;
+}
+
+PyDoc_STRVAR(rows_doc, "rows(messages, start, Record, next, at_end, out) -> index of the first message from `start` on that is an error\n"
+                       "The others are appended to `out`; `next` and `at_end` follow them.");
+
+static PyObject *rows(PyObject *module, PyObject *args) {
+    PyObject *messages, *Record, *next, *at_end, *out, *last = NULL; /* last: borrowed from out */
+    Py_ssize_t at;
+    if (!PyArg_ParseTuple(args, "O!nOO!O!O!", &PyList_Type, &messages, &at, &Record, &PyDict_Type, &next, &PySet_Type, &at_end, &PyList_Type, &out))
+        return NULL;
+    int ok = 1;
+    for (; ok && at < PyList_GET_SIZE(messages); at++) {
+        PyObject *message = PyList_GET_ITEM(messages, at), *error = PyObject_CallMethodNoArgs(message, m_error);
+        int fine = error == Py_None;
+        Py_XDECREF(error);
+        if (!fine) {
+            ok = error != NULL;
+            break;
+        }
+        PyObject *record = row(message, Record);
+        int same = record == NULL ? -1 : last == NULL ? 1 : same_place(record, last);
+        ok = same >= 0 && (same || follow(last, next, at_end)) && PyList_Append(out, record) == 0;
+        last = record;
+        Py_XDECREF(record);
+    }
+    ok = ok && (last == NULL || follow(last, next, at_end));
+    return ok ? PyLong_FromSsize_t(at) : NULL;
+}
+
+/* --- runs */
+
+PyDoc_STRVAR(runs_doc, "runs(records) -> [(topic, partition, start, end)]: neighbours that lie in one partition.");
+
+static PyObject *runs(PyObject *module, PyObject *records) {
+    if (!PyList_CheckExact(records)) {
+        PyErr_SetString(PyExc_TypeError, "runs(records: list)");
+        return NULL;
+    }
+    PyObject *out = PyList_New(0);
+    Py_ssize_t start = 0, n = PyList_GET_SIZE(records);
+    for (Py_ssize_t at = 1; out != NULL && at <= n; at++) {
+        PyObject *first = PyList_GET_ITEM(records, start);
+        int same = 0;
+        for (int i = 0; i < 2; i++)
+            if (at < n && (i == 0 || same == 1)) {
+                PyObject *here = PyTuple_GET_ITEM(PyList_GET_ITEM(records, at), i), *there = PyTuple_GET_ITEM(first, i);
+                same = here == there ? 1 : PyObject_RichCompareBool(here, there, Py_EQ);
+            }
+        if (same == 1)
+            continue;
+        PyObject *run = same < 0 ? NULL : Py_BuildValue("OOnn", PyTuple_GET_ITEM(first, 0), PyTuple_GET_ITEM(first, 1), start, at);
+        if (run == NULL || PyList_Append(out, run) < 0)
+            Py_CLEAR(out);
+        Py_XDECREF(run);
+        start = at;
+    }
+    return out;
+}
+
+/* --- send */
+
+PyDoc_STRVAR(send_doc, "send(writes, start, produce) -> index of the first write from `start` on that the client did not take, with what it raised.\n"
+                       "The answer is (index, None) when it took all.");
+
+static PyObject *send(PyObject *module, PyObject *args) {
+    PyObject *writes, *produce, *zero = PyLong_FromLong(0), *raised = Py_NewRef(Py_None);
+    Py_ssize_t at;
+    if (zero == NULL || !PyArg_ParseTuple(args, "O!nO", &PyList_Type, &writes, &at, &produce)) {
+        Py_XDECREF(zero);
+        Py_DECREF(raised);
+        return NULL;
+    }
+    for (; raised == Py_None && at < PyList_GET_SIZE(writes); at++) {
+        PyObject *write = PyList_GET_ITEM(writes, at), *heads = PyTuple_GET_ITEM(write, 4), *moment = PyTuple_GET_ITEM(write, 5);
+        PyObject *list = PyObject_IsTrue(heads) == 1 ? PySequence_List(heads) : Py_NewRef(Py_None);
+        PyObject *all[] = {PyTuple_GET_ITEM(write, 0), PyTuple_GET_ITEM(write, 2), PyTuple_GET_ITEM(write, 1), PyTuple_GET_ITEM(write, 3), Py_None, Py_None,
+                           moment == Py_None ? zero : moment, list};
+        PyObject *done = list == NULL ? NULL : PyObject_Vectorcall(produce, all, 8, NULL);
+        Py_XDECREF(list);
+        if (done == NULL) {
+            PyObject *type, *value, *trace;
+            PyErr_Fetch(&type, &value, &trace);
+            PyErr_NormalizeException(&type, &value, &trace);
+            Py_XDECREF(type);
+            Py_XDECREF(trace);
+            Py_SETREF(raised, value);
+            at--;
+        }
+        Py_XDECREF(done);
+    }
+    Py_DECREF(zero);
+    return Py_BuildValue("nN", at, raised);
+}
+
+static PyMethodDef functions[] = {{"runs", runs, METH_O, runs_doc},
+                                  {"send", send, METH_VARARGS, send_doc},
+                                  {"take", take, METH_VARARGS, take_doc},
+                                  {"frames", frames, METH_VARARGS, frames_doc},
+                                  {"rows", rows, METH_VARARGS, rows_doc},
+                                  {NULL, NULL, 0, NULL}};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "streams._quick", .m_size = -1, .m_methods = functions};
+
+PyMODINIT_FUNC PyInit__quick(void) {
+    for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++)
+        if ((*NAMES[i].at = PyUnicode_InternFromString(NAMES[i].text)) == NULL)
+            return NULL;
+    for (size_t i = 0; i < sizeof(METHODS) / sizeof(METHODS[0]); i++)
+        if ((*METHODS[i].at = PyUnicode_InternFromString(METHODS[i].text)) == NULL)
+            return NULL;
+    return PyModule_Create(&definition);
+}
