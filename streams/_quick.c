@@ -395,12 +395,13 @@ static PyObject *frames(PyObject *module, PyObject *args) {
     int ok = counts != NULL;
     while (ok && PyDict_Next(puts, &at, &address, &put)) {
         PyObject *topic = PyTuple_GET_ITEM(address, 0), *record = PyTuple_GET_ITEM(put, 0), *wake = PyTuple_GET_ITEM(put, 1);
-        PyObject *waits = PyTuple_GET_ITEM(put, 2), *heads;
+        PyObject *waits = PyTuple_GET_ITEM(put, 2), *value = NULL, *heads = NULL;
         PyObject *key = PyUnicode_AsUTF8String(PyTuple_GET_ITEM(address, 1));
-        PyObject *value = record == Py_None ? Py_NewRef(Py_None) : framed(framers, frame, topic, record, largest);
-        if (record == Py_None || (wake == Py_None && waits == Py_None))
+        if (key != NULL)
+            value = record == Py_None ? Py_NewRef(Py_None) : framed(framers, frame, topic, record, largest);
+        if (value != NULL && (record == Py_None || (wake == Py_None && waits == Py_None)))
             heads = Py_NewRef(nothing);
-        else
+        else if (value != NULL)
             heads = PyObject_CallFunctionObjArgs(state_headers, wake, waits, NULL);
         ok = key != NULL && value != NULL && heads != NULL;
         if (!ok) {

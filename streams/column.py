@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from hub.errors import CrossdockError, Refuse, Retry, Stop
 from schemas.codec import EncodeError
@@ -83,9 +83,13 @@ class _Lane:
 
     __slots__ = ("decode", "head", "homes", "key_field", "next", "place", "seen")
 
-    def __init__(self, place: Place, seen: int, homes: dict[bytes, str], shortcut: Shortcut | None) -> None:
+    def __init__(self, place: Place, seen: int, homes: dict[bytes, str]) -> None:
         self.place, self.seen, self.homes = place, seen, homes
         self.next = -1
+        self.learn(None)
+
+    def learn(self, shortcut: Shortcut | None) -> None:
+        """What the serde knows of the topic by now."""
         self.head, self.decode, self.key_field = shortcut or (b"", None, None)
 
 
@@ -258,11 +262,13 @@ class Column:
             while at < len(every):
                 record = every[at]
                 lane = lanes.get(record.topic) or self._lane(record.topic)
-                if lane.decode is not None and not self._careful and (after := self._quickly(every, at)) > at:
+                if lane.decode is not None and quick.library is not None and not self._careful and (after := self._quickly(every, at)) > at:
                     at = after
                 else:
                     self._record(record, lane)
                     at += 1
+                    if lane.decode is None:
+                        lane.learn(self._shortcuts.readers.get(record.topic))
         finally:
             self._pass(lanes.values())
 
@@ -284,8 +290,8 @@ class Column:
 
     def _lane(self, topic: str) -> _Lane:
         place = Place(topic, self.number)
-        shortcut = self._shortcuts.readers.get(topic) if quick.library is not None else None
-        lane = self._lanes[topic] = _Lane(place, self._seen.get(place, self._times.get(place, -1)), self._homes[topic], shortcut)
+        lane = self._lanes[topic] = _Lane(place, self._seen.get(place, self._times.get(place, -1)), self._homes[topic])
+        lane.learn(self._shortcuts.readers.get(topic))
         return lane
 
     def _pass(self, lanes: Iterable[_Lane]) -> None:
