@@ -90,7 +90,9 @@ class _Lane:
 
     def learn(self, shortcut: Shortcut | None) -> None:
         """What the serde knows of the topic by now."""
-        self.head, self.decode, self.key_field = shortcut or (b"", None, None)
+        self.head: bytes = shortcut[0] if shortcut is not None else b""
+        self.decode: Callable[[bytes, int], Any] | None = shortcut[1] if shortcut is not None else None
+        self.key_field: str | None = shortcut[2] if shortcut is not None else None
 
 
 class Column:

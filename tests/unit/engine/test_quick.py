@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -51,9 +52,8 @@ class Odd:
         key = f"{said.sku}|{said.location}"
         address, units = (STOCK, key), said.quantity
         put = {address: self._stock(view, key, units)}
-        out = Out(
-            LEDGER, StockChange(entry_id=said.event_id, sku=said.sku, location=said.location, kind="sold", quantity=units, counter="on_hand", cause="c", at=T0)
-        )
+        change = partial(StockChange, sku=said.sku, location="dc", kind="sold", quantity=units, counter="on_hand", cause="c", at=T0)
+        out = Out(LEDGER, change(entry_id=said.event_id))
         match said.reference:
             case "refuse":
                 raise Refuse("on purpose", "conflict")
@@ -85,14 +85,7 @@ class Odd:
             case "unwritable":
                 return Step(puts={address: self._stock(view, key, 2**40)})
             case "huge":
-                return Step(
-                    outputs=(
-                        Out(
-                            LEDGER,
-                            StockChange(entry_id="x" * 1_000_001, sku=said.sku, location="dc", kind="sold", quantity=1, counter="on_hand", cause="c", at=T0),
-                        ),
-                    )
-                )
+                return Step(outputs=(Out(LEDGER, change(entry_id="x" * 1_000_001)),))
         return Step(puts=put, outputs=(out,) if units % 3 else ())
 
     @staticmethod
