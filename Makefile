@@ -42,4 +42,4 @@ test-containers: setup
 
 # The measured workloads, each checked against a model of its own: tables, and JSON in tests/bench/results. Alone on the machine, please.
 bench-work: setup
-	@$(BIN)/python -m tests.bench.work_stock
+	@for name in stock pipe door latency growth; do $(BIN)/python -m tests.bench.work_$$name || exit 1; done

@@ -49,6 +49,11 @@ class Watch(Observer):
         super().__init__()
         self._warm, self._total, self._stop = warm, total, stop
         self.marks: list[dict[str, float]] = []
+        self.slowest = 0.0
+
+    def restore(self, column: int, keys: int, seconds: float) -> None:
+        super().restore(column, keys, seconds)
+        self.slowest = max(self.slowest, seconds)
 
     def committed(self, events: int, dead: Sequence[tuple[str, str]], batch_seconds: float, commit_seconds: float) -> None:
         super().committed(events, dead, batch_seconds, commit_seconds)
@@ -95,7 +100,7 @@ def main(settings: Settings) -> None:
         engine.run(stop)
     begin, end = watch.marks
     answer = {name: end[name] - begin[name] for name in ("seconds", "cpu", "events", "transactions")}
-    print(json.dumps({**answer, "rss": end["rss"], "keys": end["keys"], "dead": sum(watch.dead.values())}))
+    print(json.dumps({**answer, "rss": end["rss"], "keys": end["keys"], "dead": sum(watch.dead.values()), "restore": watch.slowest}))
 
 
 if __name__ == "__main__":
