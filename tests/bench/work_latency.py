@@ -42,7 +42,7 @@ NATIVES = {"shopify": "20{:05d}", "square": "V{}", "market": "V{}"}
 """How each shop writes the id of a SKU's stock."""
 RATE, P50, P99 = 1_000, 350.0, 750.0
 CONNECTIONS = 256
-PATIENCE = 120.0
+PATIENCE = 90.0
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ class Shops:
         self.stop()
 
     def look(self) -> dict[str, Any]:
-        """How many numbers each shop has, and how often any was told one."""
+        """How many numbers each shop has, and their sum."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
@@ -130,8 +130,8 @@ class Bench:
         items = [(channel, work_pipe_model.item(channel, n, now)) for n in range(given.skus) for channel in NATIVES]
         append(at.bootstrap, [work_pipe_model.line(channel, item, now, serde, given.partitions) for channel, item in items])
         append(at.bootstrap, [self._count(f"SKU-{n:06d}", now, serde) for n in range(given.skus)])
-        wanted = dict.fromkeys(NATIVES, given.skus)
-        eventually(lambda: shops.look()["numbers"] == wanted, PATIENCE, every=0.5)
+        self._units = given.skus * OPENING
+        self._rest()
         health = eventually(lambda: self.parts["ingest"].look()["health"].get("door", {}), PATIENCE)
         self._port = int(health["detail"].removeprefix("port "))
 
@@ -152,21 +152,25 @@ class Bench:
         ended = time.time()
         cpu = {name: round((used - before[name]) / (ended - began), 3) for name, used in self._cpu().items()}
         print(f"{rate}/s: door p50 {told['p50']:.1f} ms, sent late p99 {told['sent_late_p99']:.1f} ms, cores used {cpu}", flush=True)
+        sold = workload.sales(first, count, self._given.skus)
+        self._units -= sum(sale.units for sale in sold)
         self._rest()
-        return {"rate": rate, "sales": workload.sales(first, count, self._given.skus), **told, "cpu": cpu}
+        drained = max(0.0, time.time() - ended)
+        print(f"{rate}/s: every shop knew everything {drained:.1f} s after the last answer", flush=True)
+        return {"rate": rate, "sales": sold, **told, "cpu": cpu}
 
     def _rest(self) -> None:
-        """Until the shops are told nothing new for two seconds."""
-        last, since = -1, time.monotonic()
-
-        def quiet() -> bool:
-            nonlocal last, since
-            puts = self._shops.look()["puts"]
-            if puts != last:
-                last, since = puts, time.monotonic()
-            return time.monotonic() - since > 2.0
-
-        eventually(quiet, PATIENCE, every=0.2)
+        """Until every shop has been told what is left."""
+        wanted = {shop: [self._given.skus, self._units] for shop in NATIVES}
+        try:
+            eventually(lambda: self._shops.look() == wanted, PATIENCE, every=0.1)
+        except AssertionError:
+            for log in self._folder.glob("*.log"):
+                troubled = [line for line in log.read_text().splitlines() if '"level": "info"' not in line]
+                print(log.name, *troubled[-5:], sep="\n", file=sys.stderr)
+            for name, part in self.parts.items():
+                print(name, part.look(), file=sys.stderr)
+            raise
 
     def _cpu(self) -> dict[str, float]:
         """CPU seconds of everybody until now."""

@@ -2,7 +2,7 @@
 
 python -m tests.bench.work_shops REPORT
 
-Says its port, then answers each line it reads with how many numbers each shop has. When its input ends it writes every put it
+Says its port, then answers each line it reads with how many numbers each shop has, and their sum. When its input ends it writes every put it
 has accepted to REPORT, a line each: shop, native id, number, when the request came, when it was answered.
 """
 
@@ -134,7 +134,8 @@ async def serve(report: Path) -> None:
     server = await loop.create_server(lambda: Line(shops, accepted), "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
-        print(json.dumps({"numbers": {shop: len(numbers) for shop, numbers in shops.numbers.items()}, "puts": len(accepted)}), flush=True)
+        told = {shop: [len(numbers), sum(numbers.values())] for shop, numbers in shops.numbers.items()}
+        print(json.dumps(told), flush=True)
     server.close()
     report.write_bytes(msgspec.json.encode(accepted))
 
