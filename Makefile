@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: setup demo test check test-containers
+.PHONY: setup demo test check test-containers bench-work
 
 setup: $(READY)
 
@@ -39,3 +39,7 @@ check: setup
 # The broker's behaviour on a Kafka in a container: needs Docker or Podman.
 test-containers: setup
 	@KAFKA_TESTS=container $(BIN)/python -m pytest tests/broker tests/kafka/test_fixtures.py -m kafka
+
+# The measured workloads, each checked against a model of its own: tables, and JSON in tests/bench/results. Alone on the machine, please.
+bench-work: setup
+	@for name in stock pipe door latency growth; do $(BIN)/python -m tests.bench.work_$$name || exit 1; done
