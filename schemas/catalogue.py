@@ -7,7 +7,7 @@ the same templates, so `spec` knows them too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -170,7 +170,7 @@ def key_of(topic: str, record: msgspec.Struct) -> str:
     """The record's key in that topic."""
     fields = _key_fields(topic)
     if len(fields) == 1 and type(only := fields[0](record)) is str:
-        return _quote(only)
+        return quote(only)
     parts = [field(record) for field in fields]
     try:
         return _joined(parts)
@@ -194,27 +194,30 @@ def _key_fields(topic: str) -> tuple[Callable[[Any], Any], ...]:
 
 def _part(value: Any, topic: str) -> str:
     if isinstance(value, str):
-        return _quote(value)
+        return quote(value)
     if type(value) is int:
         return str(value)
     raise TypeError(f"{topic}: {type(value).__name__} cannot be part of a key")
 
 
-def _quote(part: str) -> str:
+def quote(part: str) -> str:
+    """One part as it stands in a key."""
     return part.replace("%", "%25").replace("|", "%7C") if "%" in part or "|" in part else part
 
 
-@lru_cache(maxsize=1 << 16)
 def join_key(*parts: str | int) -> str:
-    """A key of its parts. Remembered, because the same few are asked for again and again for each record."""
-    return _joined(list(map(str, parts)))
+    """A key of its parts."""
+    try:
+        return _joined(parts)  # type: ignore[arg-type]
+    except TypeError:  # not all of them are text
+        return _joined(list(map(str, parts)))
 
 
-def _joined(parts: list[str]) -> str:
+def _joined(parts: Sequence[str]) -> str:
     key = "|".join(parts)
     if "%" not in key and key.count("|") == len(parts) - 1:
         return key
-    return "|".join(map(_quote, parts))
+    return "|".join(map(quote, parts))
 
 
 def split_key(key: str) -> list[str]:

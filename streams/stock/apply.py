@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from hub.errors import Refuse
-from schemas.catalogue import join_key, split_key
+from schemas.catalogue import join_key, quote, split_key
 from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, StockEvent
 from schemas.records.stock import ChangeKind
 from streams.places import HUB, Location, Places
@@ -158,7 +158,7 @@ class StockProcessor:
             recorded_at=said.recorded_at if own else None,
             log_at=work.at,
         )
-        known: Entry | None = work.view.get(ENTRY, join_key(said.sku, said.location, said.event_id))
+        known: Entry | None = work.view.get(ENTRY, f"{work.key(said.location)}|{quote(said.event_id)}")
         if known is not None:
             if replace(known, log_at=entry.log_at) != entry:
                 raise Refuse(f"fact {said.event_id} again with another content", reason="conflict")

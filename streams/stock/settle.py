@@ -166,7 +166,7 @@ def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None) -> S
         check_size(group.missing + group.recalled)
     state = SkuState(sku=work.sku, demand=groups, waiters=waiters, waiting=waiting, recalled=recalled, own=own)
     if state != old or work.state() is None:
-        work.puts[(SKU, join_key(work.sku))] = state
+        work.puts[(SKU, work.quoted)] = state
     return state
 
 

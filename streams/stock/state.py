@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from hub.errors import Refuse
-from schemas.catalogue import join_key, split_key
+from schemas.catalogue import join_key, quote, split_key
 from schemas.records import Claim, ClaimState, ClosedClaim, CountState, Entry, FeedState, SkuState, Stock, StockChange
 from schemas.records.stock import ChangeKind, Counter
 from streams.places import HUB, Location, Places
@@ -44,10 +44,11 @@ def keeper(rules: Location) -> str:
 class Work:
     """One step over one SKU. `cause` is the event's id, `cause_at` when it occurred, where there is one."""
 
-    __slots__ = ("at", "cause", "cause_at", "counted", "feeds", "holds", "horizon", "outputs", "places", "puts", "shelves", "sku", "view", "wakes")
+    __slots__ = ("at", "cause", "cause_at", "counted", "feeds", "holds", "horizon", "outputs", "places", "puts", "quoted", "shelves", "sku", "view", "wakes")
 
     def __init__(self, view: View, places: Places, horizon: int, sku: str, at: int, cause: str, cause_at: int | None) -> None:
         self.view, self.places, self.horizon = view, places, horizon
+        self.quoted = quote(sku)
         self.sku, self.at, self.cause, self.cause_at = sku, at, cause, cause_at
         self.counted = cause  # the fact that re-bases a number
         self.puts: dict[tuple[str, str], Any] = {}
@@ -65,10 +66,14 @@ class Work:
             if rules.authority == HUB and rules.opening is None:
                 known = True
             else:
-                feed: FeedState | None = self.view.get(FEED, join_key(location))
+                feed: FeedState | None = self.view.get(FEED, quote(location))
                 known = feed is not None and feed.complete
             self.feeds[location] = known
         return known
+
+    def key(self, location: str) -> str:
+        """Of what is kept of the SKU at a place."""
+        return f"{self.quoted}|{quote(location)}"
 
     def shelf(self, location: str) -> Shelf:
         """The SKU at one place."""
@@ -76,6 +81,19 @@ class Work:
         if shelf is None:
             shelf = self.shelves[location] = Shelf(self, location)
         return shelf
+
+    def part(self, location: str) -> int | None:
+        """What a place adds to availability; None while it is unknown. One that the step has not touched needs no working copy."""
+        shelf = self.shelves.get(location)
+        if shelf is None:
+            if not self.opened(location):
+                return None
+            stock: Stock | None = self.view.get(STOCK, self.key(location))
+            if stock is not None and stock.sellable is not None:
+                rules = self.places.locations.get(location, GONE)
+                return max(0, stock.sellable - rules.safety_stock - stock.allocated)
+            shelf = self.shelf(location)
+        return shelf.part()
 
     def candidates(self, claim: Claim) -> tuple[str, ...]:
         """The claim's places in order of preference. A channel that the settings do not name sells from nowhere."""
@@ -107,7 +125,7 @@ class Work:
 
     def entries(self, location: str) -> list[Entry]:
         """Facts at a place that are still kept one by one."""
-        prefix = join_key(self.sku, location) + "|"
+        prefix = self.key(location) + "|"
         kept = [self.view.get(ENTRY, key) for key in self.view.keys(ENTRY, self.sku) if key.startswith(prefix)]
         return kept + [record for (topic, key), record in self.puts.items() if topic == ENTRY and key.startswith(prefix)]
 
@@ -118,7 +136,7 @@ class Work:
 
     def state(self) -> SkuState | None:
         """Sums over the SKU's open claims; None at first sight."""
-        found: SkuState | None = self.view.get(SKU, join_key(self.sku))
+        found: SkuState | None = self.view.get(SKU, self.quoted)
         return found
 
 
@@ -146,7 +164,7 @@ class Shelf:
     def __init__(self, work: Work, location: str) -> None:
         self.work, self.location = work, location
         self.rules = work.places.locations.get(location, GONE)
-        self.key = join_key(work.sku, location)
+        self.key = work.key(location)
         self._count: CountState | None = None
         self._count_read = self.touched = False
         self.legs: list[tuple[str, ChangeKind, Counter, int]] = []
@@ -233,7 +251,7 @@ class Shelf:
         if newest < entry.log_at - self.work.horizon and (newest <= anchor.kept.as_of if anchor is not None else self.sellable is None):
             return False
         self.touched = True
-        key = join_key(entry.sku, entry.location, entry.entry_id)
+        key = f"{self.key}|{quote(entry.entry_id)}"
         self.work.puts[(ENTRY, key)] = entry
         self.work.wakes[(ENTRY, key)] = max(newest, entry.log_at) + self.work.horizon + 1
         before = self.on_hand
@@ -323,7 +341,7 @@ class Shelf:
         self.legs.append((f"{work.counted}|counted", "counted", "on_hand", (on_hand or 0) - was - told))
         for fact, kind, counter, units in self.legs:
             if units:
-                entry_id = join_key(fact, work.sku, self.location, counter)
+                entry_id = f"{quote(fact)}|{self.key}|{counter}"
                 change = StockChange(
                     entry_id=entry_id, sku=work.sku, location=self.location, kind=kind, quantity=units, counter=counter, cause=work.cause, at=work.at
                 )
