@@ -188,12 +188,12 @@ class Column:
     def arrived(self, indexes: Iterable[str]) -> None:
         """A table has records with these index keys now: whoever waits for one is due."""
         for index in indexes:
-            self._arrived.extend(sorted(self.memory.waiting.get(index, ())))
+            self._arrived.extend(self.memory.waiting(index))
 
     def look_around(self) -> None:
         """After a restore: whatever waits for something that is there already is due."""
         known = self.world.tables.known
-        self.arrived(sorted(index for index in self.memory.waiting if known(index)))
+        self.arrived(index for index in self.memory.waited_for() if known(index))
 
     def _due(self, until: int) -> None:
         overlay, shown = self._overlay, 0
@@ -382,8 +382,9 @@ class Column:
                 out.append(write)
                 delta.produce(write.topic)
         number, frame = self.number, self._frame
-        for (topic, key), (record, wake, waits, cause, at) in self._overlay.puts.items():
-            value = None if record is None else frame(topic, record)
+        for (topic, key), put in self._overlay.puts.items():
+            record, wake, waits, cause, at = put.record, put.wake, put.waits, put.cause, put.at
+            value = put.value = None if record is None else frame(topic, record)
             kept = () if record is None or (wake is None and waits is None) else headers.state(wake, waits)
             out.append(Write(topic, key.encode(), value, number, kept, at, record))
             if delta is None or cause is not last:

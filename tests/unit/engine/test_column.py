@@ -332,7 +332,7 @@ def test_overlay_is_memory_after_the_merge(before: list[tuple[str, bool]], after
         model.update({key: 0}) if there else model.pop(key, None)
     overlay = Overlay(memory, Tables((), serde), serde)
     for number, (key, there) in enumerate(after, 1):
-        overlay.put(("s", key), Put(number if there else None, None, None, PLACE, 0))
+        overlay.put(("s", key), Put(number if there else None, None, None, PLACE, 0, b"%d" % number if there else None))
         model.update({key: number}) if there else model.pop(key, None)
 
     def shown(view: Memory | Overlay) -> Any:
