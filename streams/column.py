@@ -8,8 +8,9 @@ One turn:  begin -> records -> wakes that are due -> writes -> (commit) -> merge
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from hub.errors import CrossdockError, Refuse, Retry, Stop
@@ -20,12 +21,15 @@ from streams.limits import DlqLimit, Run
 from streams.memory import Address, Memory, Overlay, Put
 from streams.ports import Place, Record, Routes, Serde
 from streams.step import ALL, ALL_AGGREGATES, DeadLetter, Event, Fate, Input, Out, Processor, Reason, Refresh, Step, Tick
+from streams.store import DictStore, Mark, Reflected, Store
 from streams.tables import Tables
 
 LARGEST: Final = 1_000_000
 """Bytes of a record that may be written. Broker and producer refuse more, for ever: poison by size."""
 WAKES_A_TURN: Final = 1_000
 NO_HEADERS: Final[dict[str, bytes]] = {}
+TOPIC: Final = itemgetter(0)
+"""Of an address."""
 
 
 class Write(NamedTuple):
@@ -40,6 +44,11 @@ class Write(NamedTuple):
     record: Any | None
 
 
+def in_memory(processor: Processor, number: int) -> Store:
+    """Where a column's state is unless somebody keeps it (streams/keep.py)."""
+    return DictStore(processor.states, processor.aggregate)
+
+
 class World(NamedTuple):
     """What all columns of one processor share. `partitions` tells how many partitions a topic has."""
 
@@ -49,6 +58,7 @@ class World(NamedTuple):
     tables: Tables
     partitions: Callable[[str], int]
     limit: DlqLimit = DlqLimit()
+    store: Callable[[Processor, int], Store] = in_memory
 
 
 class _Unwritable(Exception):
@@ -77,7 +87,8 @@ class Column:
         self.inputs = tuple(Place(topic, number) for topic in processor.inputs)
         self.progress_topic = progress.topic(processor.name)
         self.dead_topic = f"dead.{processor.name}"
-        self.memory = Memory(processor.states, processor.aggregate, world.serde)
+        self.memory = Memory(processor.states, processor.aggregate, world.serde, world.store(processor, number))
+        self.reflected = Reflected()
         self.book = progress.Book(self.inputs)
         self._time = -1
         self._times: dict[Place, int] = {}
@@ -165,11 +176,19 @@ class Column:
 
     def merge(self) -> None:
         """The turn is committed."""
+        entries = self._entries or ()
+        records = {**Counter(map(TOPIC, self._overlay.puts)), self.progress_topic: len(entries)}
         self.memory.merge(self._overlay.puts)
-        self.book.merge(self._entries or ())
+        self.book.merge(entries)
+        self.reflected.committed(records, max((entry.at for entry in entries), default=0))
+        self.memory.flush(self.mark)
         self._times.update(self._seen)
         self._run, self._time = self._open_run, self._open_time
         self._begin()
+
+    def mark(self) -> Mark:
+        """What memory and book reflect."""
+        return Mark(self.reflected.at, dict(self.reflected.offsets), tuple(self.book.records.values()))
 
     def drop(self) -> None:
         """The turn never was."""

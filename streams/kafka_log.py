@@ -17,13 +17,14 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Producer,
+    TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 from confluent_kafka.admin import OffsetSpec as _OffsetSpec  # type: ignore[attr-defined]
 
 from hub.errors import Retry, Stop
-from streams.ports import Abortable, Group, Ownership, Place, Reader, Record, Tail, Transactions, Unknown, Unstable
+from streams.ports import Abortable, Group, Identity, Ownership, Place, Reader, Record, Tail, Transactions, Unknown, Unstable
 
 DRAIN: Final = 0.002
 """Seconds to wait for more once there is something: consume(n, t) would wait all of t."""
@@ -129,6 +130,16 @@ class KafkaLog:
             return {Place(*at): offset for at, offset in list_offsets(self._admin, places, spec, level, ANSWER).items()}
         except KafkaException as error:
             raise Retry(f"Kafka does not tell offsets: {_name(error)}") from error
+
+    def identities(self, topics: Sequence[str]) -> Mapping[str, Identity]:
+        """Which topics they are. An id is given by the broker when a topic is made, and never again."""
+        try:
+            described = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER)
+            settings = self._admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in topics], request_timeout=ANSWER)
+            kept = {resource.name: int(answer.result()["delete.retention.ms"].value) for resource, answer in settings.items()}
+            return {topic: Identity(str(answer.result().topic_id), kept[topic]) for topic, answer in described.items()}
+        except KafkaException as error:
+            raise Retry(f"Kafka does not describe topics: {_name(error)}") from error
 
     def reader(self) -> Reader:
         """Reads ranges without a group."""

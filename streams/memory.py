@@ -7,7 +7,7 @@ the commit is known: `Overlay` is what the open transaction says, `Memory.merge`
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -16,7 +16,7 @@ import msgspec
 from hub.errors import Refuse, Stop
 from streams.headers import read_state
 from streams.ports import Place, Record, Serde
-from streams.store import Aggregate, DictStore, Groups, Mark, Note, Store
+from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Store
 from streams.tables import Tables
 
 Address = tuple[str, str]
@@ -117,15 +117,6 @@ class Memory:
         """Every index key that a record waits for, sorted."""
         return sorted(self._waiting)
 
-    def notes(self) -> Iterator[Note]:
-        """Every record with a wake or waits."""
-        for topic, wakes in self._wakes.items():
-            for key, wake in wakes.items():
-                yield Note(topic, key, wake, self._waits.get((topic, key)))
-        for (topic, key), waits in self._waits.items():
-            if key not in self._wakes[topic]:
-                yield Note(topic, key, None, waits)
-
     def pop_due(self, until: int) -> tuple[int, str, str] | None:
         """The first wake that is due; give it back with `unpop` if the transaction is dropped."""
         while self._heap and self._heap[0][0] <= until:
@@ -149,25 +140,41 @@ class Memory:
 
     # --- changes
 
-    def restore(self, record: Record) -> None:
-        """One state record as it was read back."""
-        topic, key = record.topic, (record.key or b"").decode()
-        for decoded in (self._recent[topic], self._older[topic]):
-            if decoded:
-                decoded.pop(key, None)
-        if record.value is None:
-            self._shelves[topic].discard(key)
-            self._note(topic, key, None, None)
-        else:
-            self._shelves[topic].put(key, record.value)
-            self._note(topic, key, *(read_state(record.headers) if record.headers else (None, None)))
+    def restore(self, records: Iterable[Record]) -> None:
+        """State records as they were read back, into a memory that nobody has looked into yet."""
+        for record in records:
+            topic, key = record.topic, (record.key or b"").decode()
+            if record.value is None:
+                self._shelves[topic].discard(key)
+                self._note(topic, key, None, None)
+            else:
+                self._shelves[topic].put(key, record.value)
+                self._note(topic, key, *(read_state(record.headers) if record.headers else (None, None)))
 
-    def fill(self, topic: str, keys: Sequence[str], values: Sequence[bytes]) -> None:
-        """Many records that were kept elsewhere meanwhile; their wakes come with `recall`."""
-        self._shelves[topic].fill(keys, values)
+    def keys_of(self, topic: str) -> list[str]:
+        """Every key of a state topic, as of now."""
+        return list(self._shelves[topic])
+
+    def chunk(self, topic: str, keys: Sequence[str]) -> Chunk:
+        """The records with these keys; those that have gone meanwhile are left out."""
+        get, wakes, waits = self._shelves[topic].get, self._wakes[topic], self._waits
+        there = [(key, value) for key in keys if (value := get(key)) is not None]
+        notes = []
+        if wakes or waits:
+            every = [(n, wakes.get(key), waits.get((topic, key))) for n, (key, _) in enumerate(there)]
+            notes = [note for note in every if note[1] is not None or note[2] is not None]
+        return Chunk(topic, [key for key, _ in there], [value for _, value in there], notes)
+
+    def fill(self, chunk: Chunk) -> None:
+        """Records that were kept elsewhere meanwhile, none of which is here."""
+        put = self._shelves[chunk.topic].put
+        for key, value in zip(chunk.keys, chunk.values, strict=True):
+            put(key, value)
+        for n, wake, waits in chunk.notes:
+            self._remember(chunk.topic, chunk.keys[n], wake, waits)
 
     def recall(self, notes: Iterable[Note]) -> None:
-        """Wakes and waits that were kept elsewhere meanwhile."""
+        """Wakes and waits of records that the store had already."""
         for note in notes:
             self._remember(*note)
 

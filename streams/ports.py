@@ -32,6 +32,13 @@ class Record(NamedTuple):
     at: int
 
 
+class Identity(NamedTuple):
+    """Which topic it is: another of the same name has another id. `tombstones_ms` is how long deletions can be read in it at least."""
+
+    id: str
+    tombstones_ms: int
+
+
 class Abortable(Exception):
     """The transaction must be aborted; the producer can go on (ownership was lost, an offset was refused)."""
 
@@ -120,6 +127,9 @@ class Log(Protocol):
 
     def ends(self, places: Sequence[Place], *, committed: bool) -> Mapping[Place, tuple[int, int]]:
         """First offset and end: the high watermark, or with committed=True the last stable offset."""
+
+    def identities(self, topics: Sequence[str]) -> Mapping[str, Identity]:
+        """Which topics they are."""
 
     def reader(self) -> Reader:
         """Reads ranges of partitions without a group (restore)."""

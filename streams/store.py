@@ -31,6 +31,44 @@ class Mark(msgspec.Struct, frozen=True):
     progress: Sequence[Progress]
 
 
+class Reflected:
+    """Up to which offset of each state topic a column's memory surely reflects the log, counted and never asked for.
+
+    Only the owner of a column writes its state, so what it commits follows what was restored. Each committed record takes an
+    offset, and each transaction one more in every partition it writes, for its marker. Aborted records take some too, which
+    are not counted: the result may be too low, never too high. The last marker is left out: it may still be on its way.
+    """
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.offsets: dict[str, int] = {}
+        self.changed = 0
+        self._marked: set[str] = set()
+
+    def restored(self, offsets: Mapping[str, int], at: int, records: int = 0) -> None:
+        """The state has been read so far, out of topics as they were at that moment [ms]."""
+        self.offsets.update(offsets)
+        self.at = at
+        self.changed += records
+
+    def committed(self, records: Mapping[str, int], at: int) -> None:
+        """A transaction with so many records of each topic."""
+        self.at = at
+        for topic, n in records.items():
+            self.offsets[topic] = self.offsets.get(topic, 0) + n + (topic in self._marked)
+            self.changed += n
+        self._marked.update(records)
+
+
+class Chunk(msgspec.Struct, frozen=True, tag=True):
+    """Some records of a state topic, each key once. `notes` are those with a wake or waits: (which one, wake, waits)."""
+
+    topic: str
+    keys: list[str]
+    values: list[bytes]
+    notes: list[tuple[int, int | None, str | None]]
+
+
 class Note(NamedTuple):
     """A record that asked to be woken, or waits for a table's record."""
 
@@ -49,9 +87,6 @@ class Shelf(Protocol):
     def put(self, key: str, value: bytes) -> None: ...
 
     def discard(self, key: str) -> None: ...
-
-    def fill(self, keys: Sequence[str], values: Sequence[bytes]) -> None:
-        """Many at once, each key once, none of them here yet."""
 
     def keys(self, aggregate: str) -> Sequence[str]:
         """Keys of the aggregate's records, sorted. Not to be changed."""
@@ -143,11 +178,6 @@ class DictShelf:
         """No value."""
         if self._values.pop(key, None) is not None and self._members is not None:
             self._members.remove(self._aggregate(self._topic, key), key)
-
-    def fill(self, keys: Sequence[str], values: Sequence[bytes]) -> None:
-        """Many new ones."""
-        self._members = None
-        self._values.update(zip(keys, values, strict=True))
 
     def keys(self, aggregate: str) -> Sequence[str]:
         """Of one aggregate."""
