@@ -114,7 +114,7 @@ class RocksStore:
         self._db: Rdict | None = None
         self.pending: dict[bytes, bytes | None] = {}
         self.kept = {topic: RocksShelf(self, n, topic, aggregate) for n, topic in enumerate(states) if not personal(topic)}
-        self.shelves: Mapping[str, Shelf] = {topic: self.kept.get(topic) or DictShelf(topic, aggregate) for topic in states}
+        self.shelves: Mapping[str, Shelf] = {**{topic: DictShelf(topic, aggregate) for topic in states}, **self.kept}
 
     # --- life
 

@@ -28,6 +28,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from hub.embedded import Kafka
+from hub.errors import Retry
 from hub.kafka import COMPACTED
 from schemas import catalogue
 from schemas.records import Stock, StockEvent
@@ -128,9 +129,18 @@ class Bench:
         compacted = (*PROCESSOR.states, progress.topic(PROCESSOR.name))
         plain = (*PROCESSOR.inputs, *PROCESSOR.outputs, f"dead.{PROCESSOR.name}")
         topics = [NewTopic(name, COLUMNS, 1, config=COMPACTED) for name in compacted] + [NewTopic(name, COLUMNS, 1) for name in plain]
-        for made in AdminClient({"bootstrap.servers": bootstrap}).create_topics(topics).values():
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        for made in admin.create_topics(topics).values():
             made.result()
+        eventually(self._ready)
         self.skus = list(self._one_sku_for_each_column())
+
+    def _ready(self) -> bool:
+        """Every partition has its leader."""
+        try:
+            return bool(self.ledger())
+        except Retry:
+            return False
 
     @staticmethod
     def _one_sku_for_each_column() -> Iterator[str]:
