@@ -153,13 +153,21 @@ class Bench:
                 missing.remove(home)
                 yield sku
 
-    def event(self, sku: str, kind: str = "receipt") -> None:
-        """One unit of a SKU has come."""
+    def event(self, sku: str) -> None:
+        """A SKU is counted, each time one more."""
         self._sent += 1
         now = time.time_ns() // 1_000_000
-        kinds: Any = {"kind": kind, "count_kind": "book"}
+        kinds: Any = {"kind": "count", "count_kind": "book"}
         event = StockEvent(
-            event_id=f"e{now}-{self._sent}", source="pos", sku=sku, location="lyon", quantity=1, occurred_at=now, as_of=now, recorded_at=now, **kinds
+            event_id=f"e{now}-{self._sent}",
+            source="pos",
+            sku=sku,
+            location="lyon",
+            quantity=100 + self._sent,
+            occurred_at=now,
+            as_of=now,
+            recorded_at=now,
+            **kinds,
         )
         self._produce(EVENTS, sku, sku, SERDE.frame(EVENTS, event))
 
