@@ -11,7 +11,7 @@ An earlier owner that has left a transaction open is ended after two seconds by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import groupby
@@ -30,6 +30,7 @@ from streams.store import Mark
 REAP_AFTER: Final = 2.0
 TELL_EVERY: Final = 5.0
 PLACE: Final = attrgetter("topic", "partition")
+NOTHING_SEEN: Final = Sight({}, {}, 0)
 log = structlog.get_logger()
 
 
@@ -57,9 +58,8 @@ class Owned:
     held_until: float = 0.0
     failures: int = 0
     idle_at: float = 0.0
-    ends: Mapping[Place, tuple[int, int]] = field(default_factory=dict)  # of the state topics when it settled
+    sight: Sight = NOTHING_SEEN  # the state topics when it settled
     recall: Recall | None = None  # what was kept of it here is on its way into memory
-    settled_at: int = 0  # ms
     progress: dict[bytes, bytes | None] = field(default_factory=dict)  # newest of each key as read so far
 
     @property
@@ -140,10 +140,9 @@ class Recovery:
         ends = self._log.ends([place for owned in waiting for place in self._states(owned.column)], committed=False)
         identities = self._log.identities(sorted({place.topic for place in ends})) if self._keeper else {}
         for owned in waiting:
-            owned.ends = {place: ends[place] for place in self._states(owned.column)}
+            owned.sight = Sight(identities, {place: ends[place] for place in self._states(owned.column)}, self._clock.wall_ms())
             owned.committed = {place: offsets[place] for place in owned.column.inputs}
-            owned.settled_at = self._clock.wall_ms()
-            owned.recall = self._keeper.recall(owned.column, Sight(identities, owned.ends, owned.settled_at)) if self._keeper else _nothing()
+            owned.recall = self._kept(owned)
             owned.reaped, owned.began = False, self._clock.monotonic()
             self._reading[owned.number] = owned
             self.enter(owned, Phase.RESTORE)
@@ -159,7 +158,10 @@ class Recovery:
         until = self._clock.monotonic() + timeout
         recalling = [owned for owned in self._reading.values() if owned.recall is not None]
         for owned in recalling:
-            self._recall(owned, until)
+            try:
+                self._recall(owned, until)
+            except Retry as error:  # the others need not wait for it
+                self._tell(str(error))
         if self._reader is None:
             return
         for (topic, number), records in _runs(self._reader.poll(0.0 if recalling else timeout)):
@@ -181,11 +183,17 @@ class Recovery:
             while self._clock.monotonic() < until:
                 next(owned.recall)
         except StopIteration as done:
-            mark: Mark = done.value or Mark(owned.settled_at, {}, ())
+            mark: Mark = done.value or Mark(owned.sight.wall, {}, ())
             owned.recall, owned.since = None, self._clock.monotonic()
             owned.column.reflected.restored(mark.offsets, mark.at)
             self._reader = self._reader or self._log.reader()
-            self._reader.add({place: (mark.offsets.get(place.topic, first), end) for place, (first, end) in owned.ends.items()})
+            self._reader.add({place: (mark.offsets.get(place.topic, first), end) for place, (first, end) in owned.sight.ends.items()})
+        except Retry:
+            owned.recall = self._kept(owned)  # from its beginning
+            raise
+
+    def _kept(self, owned: Owned) -> Recall:
+        return self._keeper.recall(owned.column, owned.sight) if self._keeper else _nothing()
 
     def _take(self, owned: Owned, topic: str, records: Sequence[Record]) -> None:
         """What was read of one state topic, in order."""
@@ -205,7 +213,7 @@ class Recovery:
             else:
                 column.book.restore(column.world.serde.unframe(column.progress_topic, value))
         column.book.positions = {place: self._start(owned, place) for place in column.inputs}
-        column.reflected.restored({place.topic: end for place, (_, end) in owned.ends.items()}, owned.settled_at)
+        column.reflected.restored({place.topic: end for place, (_, end) in owned.sight.ends.items()}, owned.sight.wall)
         column.memory.flush(column.mark)
         self._read(owned)
         self._observer.restore(owned.number, len(column.memory), self._clock.monotonic() - owned.began)

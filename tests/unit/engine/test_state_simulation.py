@@ -88,7 +88,7 @@ def no_tail(patch: pytest.MonkeyPatch) -> None:
     def wrong(recovery: Recovery, owned: Any, until: float) -> None:
         recall(recovery, owned, until)
         if owned.recall is None and owned.column.reflected.offsets:
-            for place, (_, end) in owned.ends.items():
+            for place, (_, end) in owned.sight.ends.items():
                 recovery._reader._ranges[place] = (end, end)  # type: ignore[union-attr]
 
     patch.setattr(Recovery, "_recall", wrong)
