@@ -355,12 +355,12 @@ class _Nobody:
 class KafkaWorld(World):
     """On the session's broker."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, keeper: Callable[[str], Keeper | None] = lambda _: None) -> None:
         self._bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
         self.log = KafkaLog(bootstrap, **SESSION)
-        super().__init__(fresh(""))
+        super().__init__(fresh(""), keeper)
 
     def create(self, topics: Mapping[str, int], compacted: Mapping[str, bool]) -> None:
         new = [NewTopic(topic, n, 1, config={"cleanup.policy": "compact"} if compacted.get(topic) else {}) for topic, n in topics.items()]
