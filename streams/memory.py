@@ -15,7 +15,7 @@ import msgspec
 
 from hub.errors import Refuse, Stop
 from streams.headers import read_state
-from streams.ports import Place, Record, Serde
+from streams.ports import Content, Place, Serde
 from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Store
 from streams.tables import Tables
 
@@ -140,16 +140,21 @@ class Memory:
 
     # --- changes
 
-    def restore(self, records: Iterable[Record]) -> None:
-        """State records as they were read back, into a memory that nobody has looked into yet."""
-        for record in records:
-            topic, key = record.topic, (record.key or b"").decode()
-            if record.value is None:
-                self._shelves[topic].discard(key)
-                self._note(topic, key, None, None)
+    def restore(self, topic: str, records: Iterable[Content]) -> None:
+        """Records of a state topic as they were read back, into a memory that nobody has looked into yet."""
+        shelf, note = self._shelves[topic], self._note
+        put, discard, wakes = shelf.put, shelf.discard, self._wakes[topic]
+        for raw, value, headers in records:
+            key = (raw or b"").decode()
+            if value is None:
+                discard(key)
+                note(topic, key, None, None)
             else:
-                self._shelves[topic].put(key, record.value)
-                self._note(topic, key, *(read_state(record.headers) if record.headers else (None, None)))
+                put(key, value)
+                if headers:
+                    note(topic, key, *read_state(headers))
+                elif wakes or self._waits:
+                    note(topic, key, None, None)
 
     def keys_of(self, topic: str) -> list[str]:
         """Every key of a state topic, as of now."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
 from uuid import uuid4
 
 from hub.errors import Stop
 from streams.memory_group import Coordinator, MemoryGroup
-from streams.ports import Abortable, Group, Identity, Place, Reader, Record, Tail, Transactions, Unknown
+from streams.ports import Abortable, Group, Identity, Place, Reader, Record, Run, Tail, Transactions, Unknown
 
 SLICE: Final = 1_000
 TOMBSTONES_MS: Final = 7 * 86_400_000
@@ -343,6 +344,11 @@ class MemoryReader:
                 self._log.changed.wait(timeout)
                 out = self._slice()
             return out
+
+    def runs(self, timeout: float) -> list[Run]:
+        """The same as runs."""
+        runs = [(place, list(records)) for place, records in groupby(self.poll(timeout), lambda record: Place(record.topic, record.partition))]
+        return [Run(*place, records[-1].offset + 1, [(record.key, record.value, record.headers) for record in records]) for place, records in runs]
 
     def _slice(self) -> list[Record]:
         out: list[Record] = []

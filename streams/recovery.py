@@ -11,11 +11,9 @@ An earlier owner that has left a transaction open is ended after two seconds by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import groupby
-from operator import attrgetter
 from typing import Final
 
 import structlog
@@ -24,12 +22,11 @@ from hub.errors import Retry, Stop
 from streams.column import Column
 from streams.keep import Keeper, Recall, Sight
 from streams.observer import Observer
-from streams.ports import Clock, Group, Log, Place, Reader, Record, Unknown, Unstable
+from streams.ports import Clock, Group, Log, Place, Reader, Run, Unknown, Unstable
 from streams.store import Mark
 
 REAP_AFTER: Final = 2.0
 TELL_EVERY: Final = 5.0
-PLACE: Final = attrgetter("topic", "partition")
 NOTHING_SEEN: Final = Sight({}, {}, 0)
 log = structlog.get_logger()
 
@@ -164,9 +161,9 @@ class Recovery:
                 self._tell(str(error))
         if self._reader is None:
             return
-        for (topic, number), records in _runs(self._reader.poll(0.0 if recalling else timeout)):
-            if number in self._reading:
-                self._take(self._reading[number], topic, records)
+        for run in self._reader.runs(0.0 if recalling else timeout):
+            if run.partition in self._reading:
+                self._take(self._reading[run.partition], run)
         for owned in list(self._reading.values()):
             if owned.recall is not None:
                 continue
@@ -195,14 +192,14 @@ class Recovery:
     def _kept(self, owned: Owned) -> Recall:
         return self._keeper.recall(owned.column, owned.sight) if self._keeper else _nothing()
 
-    def _take(self, owned: Owned, topic: str, records: Sequence[Record]) -> None:
+    def _take(self, owned: Owned, run: Run) -> None:
         """What was read of one state topic, in order."""
         column, owned.since = owned.column, self._clock.monotonic()
-        if topic == column.progress_topic:
-            owned.progress.update((record.key or b"", record.value) for record in records)
+        if run.topic == column.progress_topic:
+            owned.progress.update((key or b"", value) for key, value, _ in run.records)
             return
-        column.memory.restore(records)
-        column.reflected.restored({topic: records[-1].offset + 1}, column.reflected.at, len(records))
+        column.memory.restore(run.topic, run.records)
+        column.reflected.restored({run.topic: run.next_offset}, column.reflected.at, len(run.records))
         column.memory.flush(column.mark)
 
     def _finish(self, owned: Owned) -> None:
@@ -265,9 +262,3 @@ def _nothing() -> Recall:
     """Nothing is kept here."""
     return None
     yield
-
-
-def _runs(records: Sequence[Record]) -> Iterator[tuple[tuple[str, int], Sequence[Record]]]:
-    """Records of one partition that follow each other."""
-    for place, run in groupby(records, PLACE):
-        yield place, list(run)

@@ -93,7 +93,7 @@ def test_memory_is_a_dict(make: Any, turns: list[tuple[bool, dict[Any, Any]]], r
                 value = None if note is None else b"%d" % n
                 puts[address] = Put(None if note is None else n, wake, wait, CAUSE, 0, value)
                 if restoring:
-                    memory.restore([Record(address[0], 0, n, address[1].encode(), value, state(wake, wait), 0)])
+                    memory.restore(address[0], [(address[1].encode(), value, state(wake, wait))])
             if not restoring:
                 memory.merge(puts)
             memory.flush(lambda: Mark(0, {}, ()))
@@ -164,7 +164,7 @@ def test_few_records_are_kept_decoded(monkeypatch: pytest.MonkeyPatch, make: Any
     store, serde = make(), []
     monkeypatch.setattr(type(store), "room", 10)
     memory = Memory(STATES, aggregate, Serde(), store)
-    memory.restore([Record("s", 0, n, b"%d" % n, b"%d" % n, (), 0) for n in range(1_000)])
+    memory.restore("s", [(b"%d" % n, b"%d" % n, None) for n in range(1_000)])
     monkeypatch.setattr(memory._serde, "unframe", lambda _, data: serde.append(data) or int(data))
     for n in range(1_000):
         assert (memory.get("s", str(n)), memory.get("s", "7")) == (n, 7)
@@ -543,7 +543,7 @@ def test_records_may_be_ahead_of_their_mark_never_behind(tmp_path: Path) -> None
     kept.recall()
     kept.commit(1)
     mark = kept.column.mark()
-    kept.column.memory.restore([Record(STATE, 0, 7, b"new", b'{"key":"new","n":1,"steps":1}', (), 0)])
+    kept.column.memory.restore(STATE, [(b"new", b'{"key":"new","n":1,"steps":1}', None)])
     assert list(kept.column.memory.keys(STATE, "new")) == ["new"]
     found = kept.recall()
     assert found is not None
