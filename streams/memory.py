@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -45,8 +46,8 @@ class Memory:
 
     def _begin(self) -> None:
         self._shelves = self.store.shelves
-        self._recent: dict[str, dict[str, Any]] = {topic: {} for topic in self._shelves}
-        self._older: dict[str, dict[str, Any]] = {topic: {} for topic in self._shelves}
+        self._value = {topic: shelf.get for topic, shelf in self._shelves.items()}
+        self._decoded: dict[str, dict[str, Any]] = {topic: {} for topic in self._shelves}
         self._left = self.store.room
         self._wakes: dict[str, dict[str, int]] = {topic: {} for topic in self._shelves}
         self._heap: list[tuple[int, str, str]] = []
@@ -58,35 +59,33 @@ class Memory:
 
     def get(self, topic: str, key: str) -> Any | None:
         """The record. Decoded on first touch, and kept decoded until so many others were touched since."""
-        record = self._recent[topic].get(key)
-        return self._touch(topic, key) if record is None else record
+        record = self._decoded[topic].get(key)
+        if record is None and (value := self._value[topic](key)) is not None:
+            return self._decode(topic, key, value)
+        return record
 
-    def _touch(self, topic: str, key: str) -> Any | None:
-        record = self._older[topic].get(key)
-        if record is None:
-            value = self._shelves[topic].get(key)
-            if value is None:
-                return None
-            try:
-                record = self._serde.unframe(topic, value)
-            except Refuse as error:  # not the fault of the event that touches it
-                raise Stop(f"state {topic} cannot be read: {error}") from error
-        self._recent[topic][key] = record
+    def _decode(self, topic: str, key: str, value: bytes) -> Any:
+        try:
+            record = self._decoded[topic][key] = self._serde.unframe(topic, value)
+        except Refuse as error:  # not the fault of the event that touches it
+            raise Stop(f"state {topic} cannot be read: {error}") from error
         self._left -= 1
         if self._left < 0:
             self._make_room()
         return record
 
     def _make_room(self) -> None:
-        """Two generations: what was not touched while the newer one filled up goes with the older one."""
-        room = self.store.room
-        self._left = room - sum(map(len, self._recent.values()))
+        """When there are too many the older half goes. One that is needed all the time is decoded once more; to know that would cost more at each touch."""
+        self._left = self.store.room - sum(map(len, self._decoded.values()))
         if self._left < 0:
-            self._older, self._recent, self._left = self._recent, {topic: {} for topic in self._shelves}, room
+            for decoded in self._decoded.values():
+                for key in list(islice(decoded, (len(decoded) + 1) // 2)):
+                    del decoded[key]
+            self._left = self.store.room - sum(map(len, self._decoded.values()))
 
     def has(self, topic: str, key: str) -> bool:
         """Whether there is a record."""
-        return key in self._recent[topic] or key in self._shelves[topic]
+        return key in self._decoded[topic] or key in self._shelves[topic]
 
     def keys(self, topic: str, aggregate: str) -> Sequence[str]:
         """Keys of the aggregate's records, sorted."""
@@ -185,16 +184,15 @@ class Memory:
 
     def merge(self, puts: Mapping[Address, Put]) -> None:
         """The transaction is committed."""
-        shelves, recent = self._shelves, self._recent
+        shelves, decoded = self._shelves, self._decoded
         for (topic, key), put in puts.items():
             if put.value is None:
                 shelves[topic].discard(key)
-                recent[topic].pop(key, None)
-                self._older[topic].pop(key, None)
+                decoded[topic].pop(key, None)
                 self._note(topic, key, None, None)
             else:
                 shelves[topic].put(key, put.value)
-                recent[topic][key] = put.record
+                decoded[topic][key] = put.record
                 self._note(topic, key, put.wake, put.waits)
         self._popped.clear()
         self._make_room()

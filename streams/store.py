@@ -208,8 +208,8 @@ class DictStore:
 
     @property
     def room(self) -> int:
-        """A decoded record takes about three times its bytes, key and all: for a part of them it is worth it."""
-        return max(self.ROOM, sum(map(len, self.shelves.values())) // 4)
+        """A decoded record takes about three times its bytes, key and all: for a third of them it is worth it."""
+        return max(self.ROOM, sum(map(len, self.shelves.values())) // 3)
 
     def note(self, note: Note) -> None:
         """Whoever takes a snapshot asks the memory for these."""
