@@ -82,6 +82,13 @@ class Deliver(Strict):
     settle_s: float = pydantic.Field(default=60.0, gt=0)
 
 
+class Streams(Strict):
+    """Where the processors' state is: in memory, with snapshots in `state_dir`, or in databases there."""
+
+    state: Literal["memory", "disk"] = "memory"
+    state_dir: Path | None = None
+
+
 class Api(Strict):
     port: int = 18080
 
@@ -113,6 +120,7 @@ class HubModel(Strict):
     registry: Registry = Registry()
     sql: Sql = Sql()
     ingest: Ingest = Ingest()
+    streams: Streams = Streams()
     deliver: Deliver = Deliver()
     api: Api = Api()
     metrics_port: int = 18090
@@ -142,6 +150,8 @@ class HubConfig:
         self.name = model.name
         self.kafka, self.registry, self.ingest, self.api, self.deliver = model.kafka, model.registry, model.ingest, model.api, model.deliver
         self.data_dir = model.data_dir if model.data_dir.is_absolute() else path.parent / model.data_dir
+        given = model.streams.state_dir
+        self.state, self.state_dir = model.streams.state, self.data_dir / "state" if given is None else path.parent / given
         self.sql_url = model.sql.url or f"sqlite:///{self.data_dir / 'store.sqlite'}"
         self.metrics_port = model.metrics_port
         self.unknown_item_after_s = model.unknown_item_after_s

@@ -17,11 +17,14 @@ from hub.runtime import Runtime
 from schemas.registry import RegistrySerde
 from streams import quick
 from streams.clock import SystemClock
+from streams.disk import OnDisk
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
+from streams.keep import Keeper
 from streams.normalise import ChannelMapping
 from streams.observer import Observer
 from streams.ports import Stop
+from streams.snapshot import Snapshots
 from streams.step import Processor
 from streams.topology import build
 
@@ -82,6 +85,12 @@ class Figures(Observer):
         return self.name, ok, detail
 
 
+def keeper(config: HubConfig, processor: str, slot: str) -> Keeper:
+    """What this machine keeps of a processor's state over a restart. A slot has a folder of its own: slots may share a machine."""
+    folder = config.state_dir / f"{config.name}.{processor}" / slot
+    return OnDisk(folder) if config.state == "disk" else Snapshots(folder, SystemClock())
+
+
 def run(runtime: Runtime) -> None:
     """Until told to stop."""
     config = runtime.config
@@ -89,7 +98,14 @@ def run(runtime: Runtime) -> None:
     for processor in topology(config):
         figures = Figures(processor.name)
         engine = Engine(
-            processor, KafkaLog(config.bootstrap), RegistrySerde(config.registry_url), SystemClock(), slot=runtime.slot, prefix=config.name, observer=figures
+            processor,
+            KafkaLog(config.bootstrap),
+            RegistrySerde(config.registry_url),
+            SystemClock(),
+            slot=runtime.slot,
+            prefix=config.name,
+            observer=figures,
+            keeper=keeper(config, processor.name, runtime.slot),
         )
         runtime.health.check(lambda figures=figures, engine=engine: figures.look(engine.group_id))  # type: ignore[misc]
         threads.append(threading.Thread(target=_guarded, args=(engine, runtime), name=processor.name))

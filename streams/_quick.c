@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 static PyObject *s_topic, *s_place, *s_homes, *s_head, *s_decode, *s_key_field, *s_next, *s_seen, *s_puts, *s_wakes, *s_waits, *s_outputs, *s_fate,
-    *s_settled, *s_dead, *s_again, *s_value;
+    *s_settled, *s_dead, *s_again, *s_record, *s_wake, *s_cause, *s_at, *s_value;
 
 static struct {
     PyObject **at;
@@ -22,7 +22,8 @@ static struct {
 } NAMES[] = {{&s_topic, "topic"},   {&s_place, "place"},         {&s_homes, "homes"},     {&s_head, "head"},       {&s_decode, "decode"},
              {&s_key_field, "key_field"}, {&s_next, "next"},     {&s_seen, "seen"},       {&s_puts, "puts"},       {&s_wakes, "wakes"},
              {&s_waits, "waits"},   {&s_outputs, "outputs"},     {&s_fate, "fate"},       {&s_settled, "settled"}, {&s_dead, "dead"},
-             {&s_again, "again"},   {&s_value, "_value_"}};
+             {&s_again, "again"},   {&s_record, "record"},       {&s_wake, "wake"},       {&s_cause, "cause"},     {&s_at, "at"},
+             {&s_value, "value"}};
 
 /* A tuple of a subclass of tuple; takes over the references. */
 static PyObject *named_tuple(PyObject *type, PyObject **items, Py_ssize_t n) {
@@ -245,17 +246,24 @@ static PyObject *asked_for(PyObject *asked, PyObject *address) {
 static int keep_put(Run *run, Step *step, PyObject *address, PyObject *record, PyObject *at) {
     PyObject *last = PyDict_GetItemWithError(run->overlay_puts, address);
     int there;
-    if (last != NULL)
-        there = PyTuple_GET_ITEM(last, 0) != Py_None;
-    else {
+    if (last != NULL) {
+        PyObject *now = PyObject_GetAttr(last, s_record);
+        if (now == NULL)
+            return 0;
+        there = now != Py_None;
+        Py_DECREF(now);
+    } else {
         PyObject *has = PyObject_CallFunctionObjArgs(run->has, PyTuple_GET_ITEM(address, 0), PyTuple_GET_ITEM(address, 1), NULL);
         if (has == NULL)
             return 0;
         there = has == Py_True;
         Py_DECREF(has);
     }
-    PyObject *items[] = {Py_NewRef(record), asked_for(step->wakes, address), asked_for(step->waits, address), Py_NewRef(run->place), Py_NewRef(at)};
-    PyObject *put = named_tuple(run->Put, items, 5);
+    PyObject *wake = asked_for(step->wakes, address), *waits = asked_for(step->waits, address);
+    PyObject *fields[] = {record, wake, waits, run->place, at};
+    PyObject *put = PyObject_Vectorcall(run->Put, fields, 5, NULL);
+    Py_DECREF(wake);
+    Py_DECREF(waits);
     if (put == NULL)
         return 0;
     int ok;
@@ -380,6 +388,37 @@ static int add_one(PyObject *counts, PyObject *cause, PyObject *topic) {
     return ok;
 }
 
+/* One state record as it is written; the put keeps the encoded value too. */
+static PyObject *written(PyObject *address, PyObject *put, PyObject *framers, PyObject *frame, PyObject *state_headers, PyObject *number,
+                         PyObject *nothing, Py_ssize_t largest, PyObject *Write) {
+    PyObject *topic = PyTuple_GET_ITEM(address, 0), *write = NULL, *key = NULL, *value = NULL, *heads = NULL;
+    PyObject *record = PyObject_GetAttr(put, s_record), *wake = PyObject_GetAttr(put, s_wake), *waits = PyObject_GetAttr(put, s_waits);
+    PyObject *at = PyObject_GetAttr(put, s_at);
+    if (record == NULL || wake == NULL || waits == NULL || at == NULL)
+        goto done;
+    key = PyUnicode_AsUTF8String(PyTuple_GET_ITEM(address, 1));
+    if (key == NULL)
+        goto done;
+    value = record == Py_None ? Py_NewRef(Py_None) : framed(framers, frame, topic, record, largest);
+    if (value == NULL || PyObject_SetAttr(put, s_value, value) < 0)
+        goto done;
+    heads = record == Py_None || (wake == Py_None && waits == Py_None) ? Py_NewRef(nothing)
+                                                                       : PyObject_CallFunctionObjArgs(state_headers, wake, waits, NULL);
+    if (heads == NULL)
+        goto done;
+    PyObject *items[] = {Py_NewRef(topic), Py_NewRef(key), Py_NewRef(value), Py_NewRef(number), Py_NewRef(heads), Py_NewRef(at), Py_NewRef(record)};
+    write = named_tuple(Write, items, 7);
+done:
+    Py_XDECREF(record);
+    Py_XDECREF(wake);
+    Py_XDECREF(waits);
+    Py_XDECREF(at);
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    Py_XDECREF(heads);
+    return write;
+}
+
 PyDoc_STRVAR(frames_doc, "frames(puts, framers, frame, state_headers, number, largest, Write, out) -> (cause, topic) -> how many\n"
                          "Appends what is to be written to `out`. `framers`: topic -> (head, encode); `frame` does what they do not.");
 
@@ -394,25 +433,10 @@ static PyObject *frames(PyObject *module, PyObject *args) {
     PyObject *counts = PyDict_New();
     int ok = counts != NULL;
     while (ok && PyDict_Next(puts, &at, &address, &put)) {
-        PyObject *topic = PyTuple_GET_ITEM(address, 0), *record = PyTuple_GET_ITEM(put, 0), *wake = PyTuple_GET_ITEM(put, 1);
-        PyObject *waits = PyTuple_GET_ITEM(put, 2), *value = NULL, *heads = NULL;
-        PyObject *key = PyUnicode_AsUTF8String(PyTuple_GET_ITEM(address, 1));
-        if (key != NULL)
-            value = record == Py_None ? Py_NewRef(Py_None) : framed(framers, frame, topic, record, largest);
-        if (value != NULL && (record == Py_None || (wake == Py_None && waits == Py_None)))
-            heads = Py_NewRef(nothing);
-        else if (value != NULL)
-            heads = PyObject_CallFunctionObjArgs(state_headers, wake, waits, NULL);
-        ok = key != NULL && value != NULL && heads != NULL;
-        if (!ok) {
-            Py_XDECREF(key);
-            Py_XDECREF(value);
-            Py_XDECREF(heads);
-            break;
-        }
-        PyObject *items[] = {Py_NewRef(topic), key, value, Py_NewRef(number), heads, Py_NewRef(PyTuple_GET_ITEM(put, 4)), Py_NewRef(record)};
-        PyObject *write = named_tuple(Write, items, 7);
-        ok = write != NULL && PyList_Append(out, write) == 0 && add_one(counts, PyTuple_GET_ITEM(put, 3), topic);
+        PyObject *write = written(address, put, framers, frame, state_headers, number, nothing, largest, Write);
+        PyObject *cause = write == NULL ? NULL : PyObject_GetAttr(put, s_cause);
+        ok = cause != NULL && PyList_Append(out, write) == 0 && add_one(counts, cause, PyTuple_GET_ITEM(address, 0));
+        Py_XDECREF(cause);
         Py_XDECREF(write);
     }
     Py_DECREF(nothing);

@@ -8,8 +8,9 @@ One turn:  begin -> records -> wakes that are due -> writes -> (commit) -> merge
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from hub.errors import CrossdockError, Refuse, Retry, Stop
@@ -21,6 +22,7 @@ from streams.limits import DlqLimit, Run
 from streams.memory import Address, Memory, Overlay, Put
 from streams.ports import Place, Record, Routes, Serde
 from streams.step import ALL, ALL_AGGREGATES, DeadLetter, Event, Fate, Input, Out, Processor, Reason, Refresh, Step, Tick
+from streams.store import DictStore, Mark, Reflected, Store
 from streams.tables import Tables
 
 LARGEST: Final = 1_000_000
@@ -33,6 +35,8 @@ REMEMBERED: Final = 1 << 16
 
 new: Final = tuple.__new__
 """Where a NamedTuple is made for each record: its own constructor takes twice as long."""
+TOPIC: Final = itemgetter(0)
+"""Of an address."""
 
 
 class Write(NamedTuple):
@@ -47,6 +51,11 @@ class Write(NamedTuple):
     record: Any | None
 
 
+def in_memory(processor: Processor, number: int) -> Store:
+    """Where a column's state is unless somebody keeps it (streams/keep.py)."""
+    return DictStore(processor.states, processor.aggregate)
+
+
 class World(NamedTuple):
     """What all columns of one processor share. `partitions` tells how many partitions a topic has."""
 
@@ -56,6 +65,7 @@ class World(NamedTuple):
     tables: Tables
     partitions: Callable[[str], int]
     limit: DlqLimit = DlqLimit()
+    store: Callable[[Processor, int], Store] = in_memory
 
 
 class _Unwritable(Exception):
@@ -105,7 +115,8 @@ class Column:
         self.inputs = tuple(Place(topic, number) for topic in processor.inputs)
         self.progress_topic = progress.topic(processor.name)
         self.dead_topic = f"dead.{processor.name}"
-        self.memory = Memory(processor.states, processor.aggregate, world.serde)
+        self.memory = Memory(processor.states, processor.aggregate, world.serde, world.store(processor, number))
+        self.reflected = Reflected()
         self.book = progress.Book(self.inputs)
         self._time = -1
         self._times: dict[Place, int] = {}
@@ -196,11 +207,19 @@ class Column:
 
     def merge(self) -> None:
         """The turn is committed."""
+        entries = self._entries or ()
+        records = {**Counter(map(TOPIC, self._overlay.puts)), self.progress_topic: len(entries)}
         self.memory.merge(self._overlay.puts)
-        self.book.merge(self._entries or ())
+        self.book.merge(entries)
+        self.reflected.committed(records, max((entry.at for entry in entries), default=0))
+        self.memory.flush(self.mark)
         self._times.update(self._seen)
         self._run, self._time = self._open_run.alive(self._good, self.world.limit), self._open_time
         self._begin()
+
+    def mark(self) -> Mark:
+        """What memory and book reflect."""
+        return Mark(self.reflected.at, dict(self.reflected.offsets), tuple(self.book.records.values()))
 
     def drop(self) -> None:
         """The turn never was."""
@@ -219,12 +238,12 @@ class Column:
     def arrived(self, indexes: Iterable[str]) -> None:
         """A table has records with these index keys now: whoever waits for one is due."""
         for index in indexes:
-            self._arrived.extend(sorted(self.memory.waiting.get(index, ())))
+            self._arrived.extend(self.memory.waiting(index))
 
     def look_around(self) -> None:
         """After a restore: whatever waits for something that is there already is due."""
         known = self.world.tables.known
-        self.arrived(sorted(index for index in self.memory.waiting if known(index)))
+        self.arrived(index for index in self.memory.waited_for() if known(index))
 
     def _due(self, until: int) -> None:
         overlay, shown = self._overlay, 0
@@ -408,7 +427,7 @@ class Column:
         for address, record in puts.items():
             if address[0] not in self._states:
                 raise Stop(f"{self.world.processor.name} puts to {address[0]}, which is no state of it")
-            put(address, new(Put, (record, wakes.get(address), waits.get(address), cause, at)))
+            put(address, Put(record, wakes.get(address), waits.get(address), cause, at))
         for out in step.outputs:
             if out.topic not in self._outputs:
                 raise Stop(f"{self.world.processor.name} writes to {out.topic}, which is no output of it")
@@ -476,8 +495,9 @@ class Column:
             counts: dict[tuple[Place, str], int] = quick.library.frames(puts, framers, frame, headers.state, number, LARGEST, Write, out)
             return counts
         produced: dict[tuple[Place, str], int] = {}
-        for (topic, key), (record, wake, waits, cause, at) in puts.items():
-            value = None if record is None else frame(topic, record)
+        for (topic, key), put in puts.items():
+            record, wake, waits, cause, at = put.record, put.wake, put.waits, put.cause, put.at
+            value = put.value = None if record is None else frame(topic, record)
             kept = () if record is None or (wake is None and waits is None) else headers.state(wake, waits)
             out.append(new(Write, (topic, key.encode(), value, number, kept, at, record)))
             produced[cause, topic] = produced.get((cause, topic), 0) + 1

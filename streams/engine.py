@@ -25,7 +25,8 @@ from hub.errors import Retry, Stop
 from schemas import catalogue
 from streams import failpoint as failpoints
 from streams import progress, quick
-from streams.column import Column, World, Write
+from streams.column import Column, World, Write, in_memory
+from streams.keep import Keeper
 from streams.limits import DlqLimit
 from streams.observer import Observer
 from streams.ports import Abortable, Clock, Group, Log, Place, Record, Routes, Serde, Tail, Transactions, Unknown, Unstable
@@ -58,6 +59,7 @@ class Engine:
         routes: Routes | ModuleType = catalogue,
         limit: DlqLimit = DlqLimit(),
         failpoint: Callable[[str], None] = failpoints.hit,
+        keeper: Keeper | None = None,
     ) -> None:
         self.processor = processor
         self.observer = observer or Observer()
@@ -66,7 +68,9 @@ class Engine:
         self._log, self._clock, self._slot, self._failpoint = log, clock, slot, failpoint
         self._partitions: dict[str, int] = {}
         self._tables = Tables(processor.tables, registry)
-        self._world = World(processor, registry, cast(Routes, routes), self._tables, self._partitions.__getitem__, limit)
+        self._keeper = keeper
+        store = keeper.store if keeper else in_memory
+        self._world = World(processor, registry, cast(Routes, routes), self._tables, self._partitions.__getitem__, limit, store)
         self._owned: dict[int, Owned] = {}
         self._places: set[Place] = set()
         self._fault: Stop | None = None
@@ -111,11 +115,13 @@ class Engine:
         if self._tables.topics and self._tail is None:
             self._tail = self._log.tail(self._tables.topics)
         self._group = self._log.group(self.group_id, self._slot)
-        self._recovery = Recovery(self._log, self._group, self._clock, self.observer, self.transactional_id)
+        self._recovery = Recovery(self._log, self._group, self._clock, self.observer, self.transactional_id, self._keeper)
         self._group.subscribe(processor.inputs, self)
 
     def close(self) -> None:
         """Let go of everything. What was not committed never was."""
+        for owned in self._owned.values():
+            self._recovery.forget(owned)
         for part in ("_recovery", "_tail", "_transactions", "_group"):
             if getattr(self, part, None) is not None:
                 getattr(self, part).close()
@@ -163,7 +169,10 @@ class Engine:
         self._follow_tables()
         self._recovery.advance(self._owned.values(), min(timeout, 0.02))
         self._let_run()
-        return self._work(self._by_column(records), generation, began)
+        committed = self._work(self._by_column(records), generation, began)
+        if self._keeper is not None:
+            self._keeper.work(owned.column for owned in self._owned.values() if owned.phase is Phase.RUN)
+        return committed
 
     def _by_column(self, records: list[Record]) -> dict[int, list[Record]]:
         """Records of running columns. One consume() can fetch first and serve a revoke afterwards: the others are dropped."""

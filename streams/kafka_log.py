@@ -17,14 +17,15 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Producer,
+    TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 from confluent_kafka.admin import OffsetSpec as _OffsetSpec  # type: ignore[attr-defined]
 
 from hub.errors import Retry, Stop
 from streams import quick
-from streams.ports import Abortable, Group, Ownership, Place, Reader, Record, Tail, Transactions, Unknown, Unstable
+from streams.ports import Abortable, Content, Group, Identity, Ownership, Place, Reader, Record, Run, Tail, Transactions, Unknown, Unstable
 
 DRAIN: Final = 0.002
 """Seconds to wait for more once there is something: consume(n, t) would wait all of t."""
@@ -133,6 +134,16 @@ class KafkaLog:
         except KafkaException as error:
             raise Retry(f"Kafka does not tell offsets: {_name(error)}") from error
 
+    def identities(self, topics: Sequence[str]) -> Mapping[str, Identity]:
+        """Which topics they are. An id is given by the broker when a topic is made, and never again."""
+        try:
+            described = self._admin.describe_topics(TopicCollection(list(topics)), request_timeout=ANSWER)
+            settings = self._admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic) for topic in topics], request_timeout=ANSWER)
+            kept = {resource.name: int(answer.result()["delete.retention.ms"].value) for resource, answer in settings.items()}
+            return {topic: Identity(str(answer.result().topic_id), kept[topic]) for topic, answer in described.items()}
+        except KafkaException as error:
+            raise Retry(f"Kafka does not describe topics: {_name(error)}") from error
+
     def reader(self) -> Reader:
         """Reads ranges without a group."""
         return KafkaReader(self._consumer("crossdock-reader"))
@@ -220,6 +231,29 @@ class _Positions:
         place = Place(record.topic, record.partition)
         self.next[place] = record.offset + 1
         self.at_end.discard(place)
+
+    def runs(self, messages: Sequence[Any]) -> list[Run]:
+        """The same, with as little for each as can be: reading a state back is millions of them."""
+        out: list[Run] = []
+        topic, partition, last = "", -1, None
+        records: list[Content] = []
+        for message in messages:
+            if (error := message.error()) is not None:
+                self._error(message, error)
+                continue
+            if message.partition() != partition or message.topic() != topic:
+                self._end_run(out, topic, partition, last, records)
+                topic, partition, records = message.topic(), message.partition(), []
+            records.append((message.key(), message.value(), message.headers()))
+            last = message
+        self._end_run(out, topic, partition, last, records)
+        return out
+
+    def _end_run(self, out: list[Run], topic: str, partition: int, last: Any, records: list[Content]) -> None:
+        if records:
+            place, following = Place(topic, partition), last.offset() + 1
+            self.next[place] = max(following, self.next.get(place, 0))  # an end may have been told already, behind markers
+            out.append(Run(topic, partition, following, records))
 
     def _error(self, message: Any, error: KafkaError) -> None:
         code = error.code()
@@ -517,6 +551,11 @@ class KafkaReader:
         """The next slice."""
         first = self._consumer.poll(timeout)
         return [] if first is None else self._at.records([first, *self._consumer.consume(SLICE, DRAIN)])
+
+    def runs(self, timeout: float) -> list[Run]:
+        """The same as runs."""
+        first = self._consumer.poll(timeout)
+        return [] if first is None else self._at.runs([first, *self._consumer.consume(SLICE, DRAIN)])
 
     def reached(self, place: Place) -> bool:
         """Whether the position, past markers, has come to the end of the range."""

@@ -1,154 +1,241 @@
 """The committed state of one column, and the overlay a transaction writes instead of it.
 
-Values stay bytes as they were restored and are decoded on first touch. Nothing here changes before the commit is known:
-`Overlay` is what the open transaction says, `Memory.merge` makes it true, dropping it leaves no trace.
+Values stay bytes, in a store (streams/store.py); those that were touched last are kept decoded too. Nothing here changes before
+the commit is known: `Overlay` is what the open transaction says, `Memory.merge` makes it true, dropping it leaves no trace.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
-from typing import Any, Final, NamedTuple
+from heapq import heapify, heappop, heappush
+from itertools import islice
+from typing import Any
+
+import msgspec
 
 from hub.errors import Refuse, Stop
 from streams.headers import read_state
-from streams.ports import Place, Record, Serde
+from streams.ports import Content, Place, Serde
+from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Store
 from streams.tables import Tables
 
 Address = tuple[str, str]
 """(state topic, record key)"""
 
-ABSENT: Final = object()
 
-
-class Put(NamedTuple):
-    """A state record as the open transaction leaves it; `record` None is a tombstone."""
+class Put(msgspec.Struct, gc=False):
+    """A state record as the open transaction leaves it; `record` None is a tombstone. `value` is the record encoded, from when it is written."""
 
     record: Any | None
     wake: int | None
     waits: str | None
     cause: Place
     at: int
+    value: bytes | None = None
 
 
 class Memory:
     """What the column's state topics say, as far as it is committed."""
 
-    def __init__(self, states: Sequence[str], aggregate: Callable[[str, str], str], serde: Serde) -> None:
+    def __init__(self, states: Sequence[str], aggregate: Aggregate, serde: Serde, store: Store | None = None) -> None:
         self.aggregate = aggregate
         self._serde = serde
-        self._values: dict[str, dict[str, Any]] = {topic: {} for topic in states}
-        self._members: dict[str, dict[str, list[str]]] = {topic: {} for topic in states}  # aggregate -> its keys, sorted
-        self._wakes: dict[Address, int] = {}
+        self.store: Store = store or DictStore(states, aggregate)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._shelves = self.store.shelves
+        self._value = {topic: shelf.get for topic, shelf in self._shelves.items()}
+        self._decoded: dict[str, dict[str, Any]] = {topic: {} for topic in self._shelves}
+        self._left = self.store.room
+        self._wakes: dict[str, dict[str, int]] = {topic: {} for topic in self._shelves}
         self._heap: list[tuple[int, str, str]] = []
+        self._popped: set[Address] = set()
         self._waits: dict[Address, str] = {}
-        self.waiting: dict[str, set[Address]] = {}
+        self._waiting: Groups[Address] = Groups()
+
+    # --- records
 
     def get(self, topic: str, key: str) -> Any | None:
-        """The record, decoded on first touch."""
-        values = self._values[topic]
-        value = values.get(key)
-        if type(value) is bytes:
-            try:
-                value = values[key] = self._serde.unframe(topic, value)
-            except Refuse as error:  # not the fault of the event that touches it
-                raise Stop(f"state {topic} cannot be read: {error}") from error
-        return value
+        """The record. Decoded on first touch, and kept decoded until so many others were touched since."""
+        record = self._decoded[topic].get(key)
+        if record is None and (value := self._value[topic](key)) is not None:
+            return self._decode(topic, key, value)
+        return record
+
+    def _decode(self, topic: str, key: str, value: bytes) -> Any:
+        try:
+            record = self._decoded[topic][key] = self._serde.unframe(topic, value)
+        except Refuse as error:  # not the fault of the event that touches it
+            raise Stop(f"state {topic} cannot be read: {error}") from error
+        self._left -= 1
+        if self._left < 0:
+            self._make_room()
+        return record
+
+    def _make_room(self) -> None:
+        """When there are too many the older half goes. One that is needed all the time is decoded once more; to know that would cost more at each touch."""
+        self._left = self.store.room - sum(map(len, self._decoded.values()))
+        if self._left < 0:
+            for decoded in self._decoded.values():
+                for key in list(islice(decoded, (len(decoded) + 1) // 2)):
+                    del decoded[key]
+            self._left = self.store.room - sum(map(len, self._decoded.values()))
 
     def has(self, topic: str, key: str) -> bool:
         """Whether there is a record."""
-        return key in self._values[topic]
+        return key in self._decoded[topic] or key in self._shelves[topic]
 
     def keys(self, topic: str, aggregate: str) -> Sequence[str]:
         """Keys of the aggregate's records, sorted."""
-        return self._members[topic].get(aggregate, ())
+        return self._shelves[topic].keys(aggregate)
 
     def all_keys(self) -> Iterable[Address]:
         """Every record's address."""
-        return ((topic, key) for topic, values in self._values.items() for key in values)
+        return ((topic, key) for topic, shelf in self._shelves.items() for key in shelf)
 
     def __len__(self) -> int:
-        return sum(map(len, self._values.values()))
+        return sum(map(len, self._shelves.values()))
+
+    # --- wakes and waits
 
     def wake(self, address: Address) -> int | None:
         """When the record asked to be woken."""
-        return self._wakes.get(address)
+        return self._wakes[address[0]].get(address[1])
 
     def waits(self, address: Address) -> str | None:
         """The index key the record waits for."""
         return self._waits.get(address)
 
+    def waiting(self, index: str) -> Sequence[Address]:
+        """The records that wait for it, sorted."""
+        return tuple(self._waiting.of(index))
+
+    def waited_for(self) -> list[str]:
+        """Every index key that a record waits for, sorted."""
+        return sorted(self._waiting)
+
     def pop_due(self, until: int) -> tuple[int, str, str] | None:
         """The first wake that is due; give it back with `unpop` if the transaction is dropped."""
         while self._heap and self._heap[0][0] <= until:
             entry = heappop(self._heap)
-            if self._wakes.get((entry[1], entry[2])) == entry[0]:  # stale ones are checked here
+            if self._wakes[entry[1]].get(entry[2]) == entry[0]:  # stale ones are checked here
+                self._popped.add((entry[1], entry[2]))
                 return entry
         return None
 
     def next_wake(self) -> int | None:
         """When the first wake is due."""
-        while self._heap and self._wakes.get((self._heap[0][1], self._heap[0][2])) != self._heap[0][0]:
+        while self._heap and self._wakes[self._heap[0][1]].get(self._heap[0][2]) != self._heap[0][0]:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def unpop(self, entries: Iterable[tuple[int, str, str]]) -> None:
         """These wakes have not fired after all."""
         for entry in entries:
+            self._popped.discard((entry[1], entry[2]))
             heappush(self._heap, entry)
 
-    def restore(self, record: Record) -> None:
-        """One state record as it was read back."""
-        key = (record.key or b"").decode()
-        if record.value is None:
-            self._put(record.topic, key, None, None, None)
-        else:
-            self._put(record.topic, key, record.value, *read_state(record.headers))
+    # --- changes
+
+    def restore(self, topic: str, records: Iterable[Content]) -> None:
+        """Records of a state topic as they were read back, into a memory that nobody has looked into yet."""
+        shelf, note = self._shelves[topic], self._note
+        put, discard, wakes = shelf.put, shelf.discard, self._wakes[topic]
+        for raw, value, headers in records:
+            key = (raw or b"").decode()
+            if value is None:
+                discard(key)
+                note(topic, key, None, None)
+            else:
+                put(key, value)
+                if headers:
+                    note(topic, key, *read_state(headers))
+                elif wakes or self._waits:
+                    note(topic, key, None, None)
+
+    def keys_of(self, topic: str) -> list[str]:
+        """Every key of a state topic, as of now."""
+        return list(self._shelves[topic])
+
+    def chunk(self, topic: str, keys: Sequence[str]) -> Chunk:
+        """The records with these keys; those that have gone meanwhile are left out."""
+        get, wakes, waits = self._shelves[topic].get, self._wakes[topic], self._waits
+        there = [(key, value) for key in keys if (value := get(key)) is not None]
+        notes = []
+        if wakes or waits:
+            every = [(n, wakes.get(key), waits.get((topic, key))) for n, (key, _) in enumerate(there)]
+            notes = [note for note in every if note[1] is not None or note[2] is not None]
+        return Chunk(topic, [key for key, _ in there], [value for _, value in there], notes)
+
+    def fill(self, chunk: Chunk) -> None:
+        """Records that were kept elsewhere meanwhile, none of which is here."""
+        put = self._shelves[chunk.topic].put
+        for key, value in zip(chunk.keys, chunk.values, strict=True):
+            put(key, value)
+        for n, wake, waits in chunk.notes:
+            self._remember(chunk.topic, chunk.keys[n], wake, waits)
+
+    def recall(self, notes: Iterable[Note]) -> None:
+        """Wakes and waits of records that the store had already."""
+        for note in notes:
+            self._remember(*note)
 
     def merge(self, puts: Mapping[Address, Put]) -> None:
         """The transaction is committed."""
+        shelves, decoded = self._shelves, self._decoded
         for (topic, key), put in puts.items():
-            self._put(topic, key, put.record, put.wake, put.waits)
+            if put.value is None:
+                shelves[topic].discard(key)
+                decoded[topic].pop(key, None)
+                self._note(topic, key, None, None)
+            else:
+                shelves[topic].put(key, put.value)
+                decoded[topic][key] = put.record
+                self._note(topic, key, put.wake, put.waits)
+        self._popped.clear()
+        self._make_room()
+        self._tidy()
 
-    def _put(self, topic: str, key: str, value: Any | None, wake: int | None, waits: str | None) -> None:
-        values = self._values[topic]
-        if value is None:
-            if values.pop(key, None) is not None:
-                self._forget(topic, key)
-        else:
-            if key not in values:
-                insort(self._members[topic].setdefault(self.aggregate(topic, key), []), key)
-            values[key] = value
-        address = (topic, key)
-        if wake is not None and value is not None:
-            if self._wakes.get(address) != wake:
-                self._wakes[address] = wake
+    def flush(self, mark: Callable[[], Mark]) -> None:
+        """What was merged or restored outlives this process, if the store is one that does."""
+        self.store.flush(mark)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.store.clear()
+        self._begin()
+
+    def _note(self, topic: str, key: str, wake: int | None, waits: str | None) -> None:
+        if wake is None and waits is None and key not in self._wakes[topic] and (not self._waits or (topic, key) not in self._waits):
+            return
+        note = Note(topic, key, wake, waits)
+        self.store.note(note)
+        self._remember(*note)
+
+    def _remember(self, topic: str, key: str, wake: int | None, waits: str | None) -> None:
+        wakes, address = self._wakes[topic], (topic, key)
+        if wake is None:
+            wakes.pop(key, None)
+        elif wakes.get(key) != wake or address in self._popped:
+            wakes[key] = wake
             heappush(self._heap, (wake, topic, key))
-        else:
-            self._wakes.pop(address, None)
-        self._wait(address, waits if value is not None else None)
-
-    def _forget(self, topic: str, key: str) -> None:
-        aggregate = self.aggregate(topic, key)
-        members = self._members[topic][aggregate]
-        members.pop(bisect_left(members, key))
-        if not members:
-            del self._members[topic][aggregate]
-
-    def _wait(self, address: Address, waits: str | None) -> None:
         before = self._waits.get(address)
         if before == waits:
             return
         if before is not None:
-            self.waiting[before].discard(address)
-            if not self.waiting[before]:
-                del self.waiting[before]
-        if waits is None:
-            self._waits.pop(address, None)
-        else:
+            del self._waits[address]
+            self._waiting.remove(before, address)
+        if waits is not None:
             self._waits[address] = waits
-            self.waiting.setdefault(waits, set()).add(address)
+            self._waiting.add(waits, address)
+
+    def _tidy(self) -> None:
+        """Wakes that were moved leave entries behind; there are never more of them than of those that count."""
+        if len(self._heap) > 64 and len(self._heap) > 2 * sum(map(len, self._wakes.values())):
+            self._heap = [(wake, topic, key) for topic, wakes in self._wakes.items() for key, wake in wakes.items()]
+            heapify(self._heap)
 
 
 class Overlay:
@@ -159,7 +246,7 @@ class Overlay:
         self._memory = memory
         self._tables = tables
         self._serde = serde
-        self._changed: dict[Address, dict[str, bool]] = {}  # (topic, aggregate) -> key -> whether it is there
+        self._changed: dict[Address, dict[str, bool]] = defaultdict(dict)  # (topic, aggregate) -> key -> whether it is there
 
     def get(self, topic: str, key: str) -> Any | None:
         """The state record, or None."""
@@ -187,8 +274,7 @@ class Overlay:
         last = self.puts.get(address)
         there = self._memory.has(*address) if last is None else last.record is not None
         if there != (put.record is not None):
-            aggregate = self._memory.aggregate(*address)
-            self._changed.setdefault((address[0], aggregate), {})[address[1]] = put.record is not None
+            self._changed[(address[0], self._memory.aggregate(*address))][address[1]] = put.record is not None
         self.puts[address] = put
 
     def aggregates(self) -> list[str]:

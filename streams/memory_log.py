@@ -10,13 +10,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Final
+from uuid import uuid4
 
 from hub.errors import Stop
 from streams.memory_group import Coordinator, MemoryGroup
-from streams.ports import Abortable, Group, Place, Reader, Record, Tail, Transactions, Unknown
+from streams.ports import Abortable, Group, Identity, Place, Reader, Record, Run, Tail, Transactions, Unknown
 
 SLICE: Final = 1_000
+TOMBSTONES_MS: Final = 7 * 86_400_000
 
 
 @dataclass(eq=False, slots=True)
@@ -83,6 +86,7 @@ class MemoryLog:
         self.changed = threading.Condition(threading.RLock())
         self._topics: dict[str, list[Partition]] = {}
         self._limits: dict[str, int] = {}
+        self._ids: dict[str, str] = {}
         self._epochs: dict[str, int] = {}
         self._open: dict[str, Transaction] = {}
         self._held_topics: frozenset[str] = frozenset()
@@ -114,6 +118,10 @@ class MemoryLog:
             found = {place: self.at(place) for place in places}
             return {place: (partition.first, partition.stable if committed else partition.end) for place, partition in found.items()}
 
+    def identities(self, topics: Sequence[str]) -> Mapping[str, Identity]:
+        """Each log's topics are its own."""
+        return {topic: Identity(self._ids[topic], TOMBSTONES_MS) for topic in topics}
+
     def reader(self) -> Reader:
         """Reads ranges."""
         return MemoryReader(self)
@@ -128,6 +136,7 @@ class MemoryLog:
         """A topic."""
         with self.changed:
             self._topics.setdefault(topic, [Partition() for _ in range(partitions)])
+            self._ids.setdefault(topic, uuid4().hex)
             self._limits[topic] = max_message_bytes
 
     def set_limit(self, topic: str, max_message_bytes: int) -> None:
@@ -187,10 +196,15 @@ class MemoryLog:
         """The markers have arrived."""
         with self.changed:
             self._held_topics = frozenset()
-            for place, transaction in self._held_markers:
+            self.settle_markers()
+
+    def settle_markers(self, transactional_id: str | None = None) -> None:
+        """Markers that were on their way, all of them or one owner's, arrive."""
+        for place, transaction in self._held_markers:
+            if transactional_id in (None, transaction.owner):
                 self._mark(place, transaction)
-            self._held_markers.clear()
-            self.changed.notify_all()
+        self._held_markers = [held for held in self._held_markers if transactional_id not in (None, held[1].owner)]
+        self.changed.notify_all()
 
     # --- for the parts of the log; under the lock
 
@@ -264,6 +278,7 @@ class MemoryTransactions:
         """Add a record; one the broker refuses makes the commit fail, as a delivery report would."""
         with self._log.changed:
             transaction = self._log.current(self._id, self._epoch)
+            self._log.settle_markers(self._id)  # the coordinator lets no partition into the next transaction before it has the last one's marker
             if not self._log.fits(topic, key, value):
                 transaction.failed = f"{topic} refused a record"
                 return
@@ -334,6 +349,11 @@ class MemoryReader:
                 self._log.changed.wait(timeout)
                 out = self._slice()
             return out
+
+    def runs(self, timeout: float) -> list[Run]:
+        """The same as runs."""
+        runs = [(place, list(records)) for place, records in groupby(self.poll(timeout), lambda record: Place(record.topic, record.partition))]
+        return [Run(*place, records[-1].offset + 1, [(record.key, record.value, record.headers) for record in records]) for place, records in runs]
 
     def _slice(self) -> list[Record]:
         out: list[Record] = []

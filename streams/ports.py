@@ -32,6 +32,26 @@ class Record(NamedTuple):
     at: int
 
 
+Content = tuple[bytes | None, bytes | None, Sequence[tuple[str, bytes]] | None]
+"""Key, value and headers of a record."""
+
+
+class Run(NamedTuple):
+    """Records of one partition that follow each other, and the offset behind the last one."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    records: list[Content]
+
+
+class Identity(NamedTuple):
+    """Which topic it is: another of the same name has another id. `tombstones_ms` is how long deletions can be read in it at least."""
+
+    id: str
+    tombstones_ms: int
+
+
 class Abortable(Exception):
     """The transaction must be aborted; the producer can go on (ownership was lost, an offset was refused)."""
 
@@ -124,6 +144,9 @@ class Log(Protocol):
     def ends(self, places: Sequence[Place], *, committed: bool) -> Mapping[Place, tuple[int, int]]:
         """First offset and end: the high watermark, or with committed=True the last stable offset."""
 
+    def identities(self, topics: Sequence[str]) -> Mapping[str, Identity]:
+        """Which topics they are."""
+
     def reader(self) -> Reader:
         """Reads ranges of partitions without a group (restore)."""
 
@@ -139,6 +162,9 @@ class Reader(Protocol):
     def remove(self, places: Iterable[Place]) -> None: ...
 
     def poll(self, timeout: float) -> list[Record]: ...
+
+    def runs(self, timeout: float) -> list[Run]:
+        """As poll; for a million records, of which nobody asks more than what they say."""
 
     def reached(self, place: Place) -> bool:
         """Whether the position has come to the range's end. A position, not a count: markers and aborted records take offsets."""

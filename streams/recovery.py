@@ -20,11 +20,14 @@ import structlog
 
 from hub.errors import Retry, Stop
 from streams.column import Column
+from streams.keep import Keeper, Recall, Sight
 from streams.observer import Observer
-from streams.ports import Clock, Group, Log, Place, Reader, Unknown, Unstable
+from streams.ports import Clock, Group, Log, Place, Reader, Run, Unknown, Unstable
+from streams.store import Mark
 
 REAP_AFTER: Final = 2.0
 TELL_EVERY: Final = 5.0
+NOTHING_SEEN: Final = Sight({}, {}, 0)
 log = structlog.get_logger()
 
 
@@ -52,6 +55,9 @@ class Owned:
     held_until: float = 0.0
     failures: int = 0
     idle_at: float = 0.0
+    sight: Sight = NOTHING_SEEN  # the state topics when it settled
+    recall: Recall | None = None  # what was kept of it here is on its way into memory
+    progress: dict[bytes, bytes | None] = field(default_factory=dict)  # newest of each key as read so far
 
     @property
     def number(self) -> int:
@@ -62,8 +68,8 @@ class Owned:
 class Recovery:
     """Brings columns from SETTLE to TABLES; the engine lets them run."""
 
-    def __init__(self, log: Log, group: Group, clock: Clock, observer: Observer, transactional_id: str) -> None:
-        self._log, self._group, self._clock, self._observer = log, group, clock, observer
+    def __init__(self, log: Log, group: Group, clock: Clock, observer: Observer, transactional_id: str, keeper: Keeper | None = None) -> None:
+        self._log, self._group, self._clock, self._observer, self._keeper = log, group, clock, observer, keeper
         self._own_id = transactional_id
         self._reader: Reader | None = None
         self._reading: dict[int, Owned] = {}
@@ -77,14 +83,15 @@ class Recovery:
 
     def forget(self, owned: Owned) -> None:
         """The column is no longer ours, or begins again."""
-        if self._reading.pop(owned.number, None) is not None and self._reader is not None:
-            self._reader.remove(self._states(owned.column))
-        self._rest()
+        self._read(owned)
+        owned.column.memory.store.close()
+        if self._keeper is not None:
+            self._keeper.forget(owned.number)
 
     def close(self) -> None:
         """End reading."""
-        self._reading.clear()
-        self._rest()
+        for owned in list(self._reading.values()):
+            self._read(owned)
 
     def _tell(self, reason: str) -> None:
         """Again and again the same is told every few seconds only."""
@@ -126,14 +133,15 @@ class Recovery:
             offsets = self._group.committed(places)
         except Unstable:
             return False
-        for owned in waiting:  # only now is the high watermark the end of everything an earlier owner may have written
-            states = self._states(owned.column)
-            ends = self._log.ends(states, committed=False)
+        # only now is the high watermark the end of everything an earlier owner may have written
+        ends = self._log.ends([place for owned in waiting for place in self._states(owned.column)], committed=False)
+        identities = self._log.identities(sorted({place.topic for place in ends})) if self._keeper else {}
+        for owned in waiting:
+            owned.sight = Sight(identities, {place: ends[place] for place in self._states(owned.column)}, self._clock.wall_ms())
             owned.committed = {place: offsets[place] for place in owned.column.inputs}
-            self._reader = self._reader or self._log.reader()
-            self._reader.add({place: ends[place] for place in states})
-            self._reading[owned.number] = owned
+            owned.recall = self._kept(owned)
             owned.reaped, owned.began = False, self._clock.monotonic()
+            self._reading[owned.number] = owned
             self.enter(owned, Phase.RESTORE)
         return True
 
@@ -144,31 +152,82 @@ class Recovery:
     # --- restore
 
     def _restore(self, timeout: float) -> None:
-        assert self._reader is not None
-        for record in self._reader.poll(timeout):
-            owned = self._reading.get(record.partition)
-            if owned is None:
-                continue
-            owned.since = self._clock.monotonic()
-            column = owned.column
-            if record.topic != column.progress_topic:
-                column.memory.restore(record)
-            elif record.value is not None:
-                column.book.restore(column.world.serde.unframe(record.topic, record.value))
-            else:
-                column.book.forget((record.key or b"").decode())
+        until = self._clock.monotonic() + timeout
+        recalling = [owned for owned in self._reading.values() if owned.recall is not None]
+        for owned in recalling:
+            try:
+                self._recall(owned, until)
+            except Retry as error:  # the others need not wait for it
+                self._tell(str(error))
+        if self._reader is None:
+            return
+        for run in self._reader.runs(0.0 if recalling else timeout):
+            if run.partition in self._reading:
+                self._take(self._reading[run.partition], run)
         for owned in list(self._reading.values()):
+            if owned.recall is not None:
+                continue
             if all(map(self._reader.reached, self._states(owned.column))):
                 self._finish(owned)
             else:  # below its high watermark without moving: somebody's transaction is open
                 self._reap(owned, lambda owned=owned: [owner for _, owner in owned.committed.values()])  # type: ignore[misc]
 
+    def _recall(self, owned: Owned, until: float) -> None:
+        """Some more of what was kept here; then the rest is to be read from the topics."""
+        assert owned.recall is not None
+        try:
+            next(owned.recall)
+            while self._clock.monotonic() < until:
+                next(owned.recall)
+        except StopIteration as done:
+            mark: Mark = done.value or Mark(owned.sight.wall, {}, ())
+            owned.recall, owned.since = None, self._clock.monotonic()
+            owned.column.reflected.restored(mark.offsets, mark.at)
+            self._reader = self._reader or self._log.reader()
+            self._reader.add({place: (mark.offsets.get(place.topic, first), end) for place, (first, end) in owned.sight.ends.items()})
+        except Retry:
+            owned.recall = self._kept(owned)  # from its beginning
+            raise
+
+    def _kept(self, owned: Owned) -> Recall:
+        return self._keeper.recall(owned.column, owned.sight) if self._keeper else _nothing()
+
+    def _take(self, owned: Owned, run: Run) -> None:
+        """What was read of one state topic, in order."""
+        column, owned.since = owned.column, self._clock.monotonic()
+        if run.topic == column.progress_topic:
+            owned.progress.update((key or b"", value) for key, value, _ in run.records)
+            return
+        column.memory.restore(run.topic, run.records)
+        column.reflected.restored({run.topic: run.next_offset}, column.reflected.at, len(run.records))
+        column.memory.flush(column.mark)
+
     def _finish(self, owned: Owned) -> None:
         column = owned.column
+        for key, value in owned.progress.items():
+            if value is None:
+                column.book.forget(key.decode())
+            else:
+                column.book.restore(column.world.serde.unframe(column.progress_topic, value))
         column.book.positions = {place: self._start(owned, place) for place in column.inputs}
-        self.forget(owned)
+        column.reflected.restored({place.topic: end for place, (_, end) in owned.sight.ends.items()}, owned.sight.wall)
+        column.memory.flush(column.mark)
+        self._read(owned)
         self._observer.restore(owned.number, len(column.memory), self._clock.monotonic() - owned.began)
         self.enter(owned, Phase.TABLES)
+
+    def _read(self, owned: Owned) -> None:
+        """There is nothing more to be read for it."""
+        if self._reading.pop(owned.number, None) is None:
+            return
+        if owned.recall is not None:
+            owned.recall.close()
+            owned.recall = None
+        elif self._reader is not None:
+            self._reader.remove(self._states(owned.column))
+        if not self._reading and self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     def _start(self, owned: Owned, place: Place) -> int:
         """The group's offset, else the progress record's, else the beginning if this input was never read."""
@@ -198,7 +257,8 @@ class Recovery:
             except Unknown as error:
                 log.warning("reaping-failed", column=owned.number, reason=str(error))
 
-    def _rest(self) -> None:
-        if not self._reading and self._reader is not None:
-            self._reader.close()
-            self._reader = None
+
+def _nothing() -> Recall:
+    """Nothing is kept here."""
+    return None
+    yield

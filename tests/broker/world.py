@@ -24,6 +24,7 @@ from streams import progress
 from streams.clock import SystemClock
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
+from streams.keep import Keeper
 from streams.limits import DlqLimit
 from streams.memory_log import MemoryLog
 from streams.observer import Observer
@@ -75,13 +76,13 @@ class _FaultyTransactions:
 class Worker:
     """One engine in a thread."""
 
-    def __init__(self, processor: Counter, log: Log, slot: str, point: Point | None, limit: DlqLimit, prefix: str) -> None:
+    def __init__(self, processor: Counter, log: Log, slot: str, point: Point | None, limit: DlqLimit, prefix: str, keeper: Keeper | None) -> None:
         self.serde, self.faults, self.observer = Serde(), Faults(log), Observer()
         self.error: Stop | None = None
         self._stop, self._frozen, self._thaw = threading.Event(), threading.Event(), threading.Event()
         self.engine = Engine(
             processor, self.faults, self.serde, SystemClock(), slot=slot, prefix=prefix, observer=self.observer, routes=Routes(), limit=limit,
-            failpoint=trap(point[0], point[1], self._kill if point[2] == "kill" else self._freeze) if point else lambda _: None,
+            failpoint=trap(point[0], point[1], self._kill if point[2] == "kill" else self._freeze) if point else lambda _: None, keeper=keeper,
         )  # fmt: skip
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -160,8 +161,8 @@ class World(ABC):
 
     log: Log
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
+    def __init__(self, prefix: str, keeper: Callable[[str], Keeper | None] = lambda _: None) -> None:
+        self.prefix, self.keeper = prefix, keeper
         self.counter = Counter(prefix)
         self.input = self.counter.inputs[0]
         self.dead = f"dead.{self.counter.name}"
@@ -203,7 +204,7 @@ class World(ABC):
 
     def start(self, slot: str = "0", *, limit: DlqLimit = DlqLimit(), counter: Counter | None = None, group: str = "t") -> Worker:
         """An engine in a thread."""
-        worker = Worker(counter or self.counter, self.log, slot, None, limit, group)
+        worker = Worker(counter or self.counter, self.log, slot, None, limit, group, self.keeper(slot))
         self._workers.append(worker)
         return worker
 
@@ -312,9 +313,9 @@ class MemoryWorld(World):
 
     log: MemoryLog
 
-    def __init__(self) -> None:
+    def __init__(self, keeper: Callable[[str], Keeper | None]) -> None:
         self.log = MemoryLog()
-        super().__init__("")
+        super().__init__("", keeper)
 
     def create(self, topics: Mapping[str, int], compacted: Mapping[str, bool]) -> None:
         for topic, partitions in topics.items():
@@ -324,7 +325,7 @@ class MemoryWorld(World):
         self.log.append(topic, key, value, partition, headers, at)
 
     def _doomed(self, slot: str, point: Point) -> Worker:
-        return Worker(self.counter, self.log, slot, point, DlqLimit(), "t")
+        return Worker(self.counter, self.log, slot, point, DlqLimit(), "t", self.keeper(slot))
 
     def gone(self, slot: str) -> None:
         self.log.expire(f"t.{self.counter.name}", slot)
@@ -354,12 +355,12 @@ class _Nobody:
 class KafkaWorld(World):
     """On the session's broker."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, keeper: Callable[[str], Keeper | None] = lambda _: None) -> None:
         self._bootstrap = bootstrap
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
         self.log = KafkaLog(bootstrap, **SESSION)
-        super().__init__(fresh(""))
+        super().__init__(fresh(""), keeper)
 
     def create(self, topics: Mapping[str, int], compacted: Mapping[str, bool]) -> None:
         new = [NewTopic(topic, n, 1, config={"cleanup.policy": "compact"} if compacted.get(topic) else {}) for topic, n in topics.items()]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from streams.engine import Engine
+from streams.keep import Keeper
 from streams.memory_log import MemoryLog
 from streams.ports import Place, Record
 from streams.step import Event, Fate
@@ -45,8 +46,8 @@ class Clock:
 class Simulation:
     """The world of one seed."""
 
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, seed: int, keeper: Callable[[str, Clock], Keeper] | None = None) -> None:
+        self.random, self.keeper = random.Random(seed), keeper
         self.clock, self.log, self.counter, self.serde = Clock(), MemoryLog(), Counter(), Serde()
         self.clock.meanwhile = self._time_out
         for topic in self.counter.topics:
@@ -72,7 +73,10 @@ class Simulation:
                 raise Killed
             self._freeze(slot)
 
-        engine = Engine(self.counter, self.faults[slot], self.serde, self.clock, slot=slot, prefix="t", routes=Routes(), failpoint=failpoint)  # type: ignore[arg-type]
+        keeper = self.keeper(slot, self.clock) if self.keeper else None
+        engine = Engine(  # type: ignore[arg-type]
+            self.counter, self.faults[slot], self.serde, self.clock, slot=slot, prefix="t", routes=Routes(), failpoint=failpoint, keeper=keeper
+        )
         self.left.pop(engine.transactional_id, None)
         engine.start()
         self.engines[slot] = engine
@@ -140,6 +144,8 @@ class Simulation:
 
     def _gone(self, slot: str) -> None:
         engine = self.engines.pop(slot)
+        for owned in engine._owned.values():
+            owned.column.memory.store.close()  # as the machine does with a process that is gone
         self.doom[slot] = None
         self.left[engine.transactional_id] = self.clock.seconds
 
@@ -257,9 +263,9 @@ class Simulation:
         return found
 
 
-def run(seed: int, actions: int = 120) -> None:
+def run(seed: int, actions: int = 120, keeper: Callable[[str, Clock], Keeper] | None = None) -> None:
     """One seed, from beginning to end."""
-    Simulation(seed).run(actions)
+    Simulation(seed, keeper).run(actions)
 
 
 __all__ = ["Event", "Fate", "run"]

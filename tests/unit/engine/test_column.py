@@ -112,7 +112,7 @@ def test_state_carries_what_restore_needs() -> None:
     restored = column()
     for write in writes:
         if write.topic in ("count-state", "count-parked"):
-            restored.memory.restore(Record(write.topic, 0, 0, write.key, write.value, write.headers, 0))
+            restored.memory.restore(write.topic, [(write.key, write.value, write.headers)])
     assert restored.memory.wake(("count-state", "a")) == 1 << 40
     assert restored.memory.next_wake() == 77
     assert restored.memory.waits(("count-parked", "b|1")) == "i1"
@@ -218,7 +218,7 @@ def test_refused_wakes_and_refreshes_stop() -> None:
 def test_broken_state_stops() -> None:
     """A state record that cannot be read is not the fault of the event that touches it."""
     found = column()
-    found.memory.restore(Record("count-state", 0, 0, b"a", b"{", (), 0))
+    found.memory.restore("count-state", [(b"a", b"{", ())])
     with pytest.raises(Stop, match="count-state"):
         found.turn([record(0)])
 
@@ -328,11 +328,11 @@ def test_overlay_is_memory_after_the_merge(before: list[tuple[str, bool]], after
     serde = Serde()
     memory, model = Memory(("s",), lambda _, key: key.split("|")[0], serde), dict[str, int]()
     for key, there in before:
-        memory.restore(Record("s", 0, 0, key.encode(), b"0" if there else None, (), 0))
+        memory.restore("s", [(key.encode(), b"0" if there else None, None)])
         model.update({key: 0}) if there else model.pop(key, None)
     overlay = Overlay(memory, Tables((), serde), serde)
     for number, (key, there) in enumerate(after, 1):
-        overlay.put(("s", key), Put(number if there else None, None, None, PLACE, 0))
+        overlay.put(("s", key), Put(number if there else None, None, None, PLACE, 0, b"%d" % number if there else None))
         model.update({key: number}) if there else model.pop(key, None)
 
     def shown(view: Memory | Overlay) -> Any:

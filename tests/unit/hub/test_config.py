@@ -10,6 +10,10 @@ import yaml
 
 from hub.config import load, load_places
 from hub.errors import ConfigError
+from hub.run_streams import keeper
+from streams.disk import OnDisk, RocksStore
+from streams.item.apply import ItemProcessor
+from streams.snapshot import Snapshots
 
 LOCATIONS: dict[str, Any] = {
     "locations": {"lyon": {"authority": "hub", "opening": "till"}, "dc": {"authority": "hub"}},
@@ -70,6 +74,7 @@ def test_good_settings_are_read_and_secrets_resolved_but_never_shown(write: Any)
     [
         (hub(kafak={}), None, "kafak", "Extra inputs"),
         (hub(ingest={"max_body": 1}), None, "ingest.max_body", "greater than or equal"),
+        (hub(streams={"state": "cloud"}), None, "streams.state", "Input should be 'memory' or 'disk'"),
         (changed("till", connector="sqaure"), None, "channels.till.connector", "no connector 'sqaure'"),
         (
             changed("till", settings={"access_token": "in-the-clear", "signature_key": "env:T_KEY", "location_id": "L1"}),
@@ -125,3 +130,18 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """No traceback for the commonest mistake."""
     with pytest.raises(ConfigError, match="there is no such file"):
         load_places(tmp_path / "locations.yaml")
+
+
+def test_where_state_is(write: Any, tmp_path: Path) -> None:
+    """In memory unless asked otherwise; beside the other data, or where it is said, as seen from hub.yaml. Each slot has a folder of its own."""
+    given = load(write(hub()))
+    assert (given.state, given.state_dir) == ("memory", tmp_path / ".crossdock" / "state")
+    assert isinstance(keeper(given, "stock", "0"), Snapshots)
+    disk = load(write(hub(name="shop", streams={"state": "disk", "state_dir": "fast/state"})))
+    kept = keeper(disk, "stock", "1")
+    assert isinstance(kept, OnDisk)
+    store = kept.store(ItemProcessor(), 7)
+    assert isinstance(store, RocksStore)
+    store.begin({})
+    store.close()
+    assert (tmp_path / "fast" / "state" / "shop.stock" / "1" / "7").is_dir()
