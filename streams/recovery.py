@@ -25,6 +25,8 @@ from streams.ports import Clock, Group, Log, Place, Reader, Unknown, Unstable
 
 REAP_AFTER: Final = 2.0
 TELL_EVERY: Final = 5.0
+UNDECIDED: Final = "waits: an earlier owner's offsets are in a transaction that is not decided yet"
+OPEN: Final = "waits: its state is not read to the end; somebody's transaction may be open there"
 log = structlog.get_logger()
 
 
@@ -52,6 +54,7 @@ class Owned:
     held_until: float = 0.0
     failures: int = 0
     idle_at: float = 0.0
+    ranges: dict[Place, tuple[int, int]] = field(default_factory=dict)  # what is read back
 
     @property
     def number(self) -> int:
@@ -69,6 +72,7 @@ class Recovery:
         self._reading: dict[int, Owned] = {}
         self._next = 0
         self._told, self._tell_at = "", 0.0
+        self._show_at = 0.0
 
     @property
     def reading(self) -> bool:
@@ -108,6 +112,8 @@ class Recovery:
         """The column comes to a phase."""
         owned.phase, owned.since = phase, self._clock.monotonic()
         self._observer.phase(owned.number, phase.value, reason)
+        if phase in (Phase.SETTLE, Phase.RESTORE, Phase.TABLES):
+            self._observer.moved[owned.number] = owned.since
 
     # --- settle
 
@@ -118,7 +124,7 @@ class Recovery:
             self._settled([waiting[self._next % len(waiting)]])
         for owned in waiting:
             if owned.phase is Phase.SETTLE:
-                self._reap(owned, lambda owned=owned: self._group.owners(owned.column.inputs).values())  # type: ignore[misc]
+                self._reap(owned, lambda owned=owned: self._group.owners(owned.column.inputs).values(), UNDECIDED)  # type: ignore[misc]
 
     def _settled(self, waiting: Sequence[Owned]) -> bool:
         places = [place for owned in waiting for place in owned.column.inputs]
@@ -133,6 +139,7 @@ class Recovery:
             self._reader = self._reader or self._log.reader()
             self._reader.add({place: ends[place] for place in states})
             self._reading[owned.number] = owned
+            owned.ranges = {place: ends[place] for place in states}
             owned.reaped, owned.began = False, self._clock.monotonic()
             self.enter(owned, Phase.RESTORE)
         return True
@@ -157,18 +164,34 @@ class Recovery:
                 column.book.restore(column.world.serde.unframe(record.topic, record.value))
             else:
                 column.book.forget((record.key or b"").decode())
+        self._show(self._reader)
         for owned in list(self._reading.values()):
             if all(map(self._reader.reached, self._states(owned.column))):
                 self._finish(owned)
             else:  # below its high watermark without moving: somebody's transaction is open
-                self._reap(owned, lambda owned=owned: [owner for _, owner in owned.committed.values()])  # type: ignore[misc]
+                self._reap(owned, lambda owned=owned: [owner for _, owner in owned.committed.values()], OPEN)  # type: ignore[misc]
+
+    def _show(self, reader: Reader) -> None:
+        """How far it is, for whoever looks, and every few seconds in the log."""
+        now, all_read, all_of = self._clock.monotonic(), 0, 0
+        for owned in self._reading.values():
+            read = sum(min(reader.position(place), end) - start for place, (start, end) in owned.ranges.items())
+            of = sum(end - start for start, end in owned.ranges.values())
+            self._observer.restores(owned.number, read, of, now)
+            all_read, all_of = all_read + read, all_of + of
+        if now >= self._show_at and self._reading:
+            first = min(self._reading.values(), key=lambda owned: owned.began)
+            name, began = first.column.world.processor.name, first.began
+            if self._show_at > began:  # what takes less is not worth a line
+                log.info("restoring", processor=name, columns=len(self._reading), read=all_read, of=all_of, seconds=round(now - began, 1))
+            self._show_at = now + TELL_EVERY
 
     def _finish(self, owned: Owned) -> None:
         column = owned.column
         column.book.positions = {place: self._start(owned, place) for place in column.inputs}
         self.forget(owned)
         self._observer.restore(owned.number, len(column.memory), self._clock.monotonic() - owned.began)
-        self.enter(owned, Phase.TABLES)
+        self.enter(owned, Phase.TABLES, f"waits until these have been read: {', '.join(column.world.tables.topics)}" if column.world.tables.topics else "")
 
     def _start(self, owned: Owned, place: Place) -> int:
         """The group's offset, else the progress record's, else the beginning if this input was never read."""
@@ -186,9 +209,12 @@ class Recovery:
 
     # --- reap
 
-    def _reap(self, owned: Owned, owners: Callable[[], Iterable[str]]) -> None:
+    def _reap(self, owned: Owned, owners: Callable[[], Iterable[str]], reason: str) -> None:
         """End the open transaction of the last owner. If that one is alive after all it is fenced, builds itself anew and loses nothing."""
-        if owned.reaped or self._clock.monotonic() - owned.since < REAP_AFTER:
+        if self._clock.monotonic() - owned.since < REAP_AFTER:
+            return
+        self._observer.reasons[owned.number] = reason
+        if owned.reaped:
             return
         owned.reaped = True
         for owner in sorted(set(owners()) - {"", self._own_id}):
