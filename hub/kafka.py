@@ -180,7 +180,7 @@ def read_all(bootstrap: str, topic: str) -> Iterator[Record]:
             raise ConfigError(f"topic {topic}", "does not exist", "crossdock topics apply")
         places = [TopicPartition(topic, partition) for partition in range(there[topic])]
         starts, ends = _offsets(client, places, EARLIEST, True), end_offsets(client, places, committed=True)
-    yield from _between(bootstrap, {Place(at.topic, at.partition): (start, end) for at, start, end in zip(places, starts, ends, strict=True)})
+    yield from between(bootstrap, {Place(at.topic, at.partition): (start, end) for at, start, end in zip(places, starts, ends, strict=True)})
 
 
 def ends(client: AdminClient, prefixes: tuple[str, ...]) -> int:
@@ -242,17 +242,20 @@ def ends_of(looker: Looker, topic: str) -> dict[Place, int]:
 
 
 def committed(looker: Looker, group: str, places: Iterable[Place]) -> dict[Place, int]:
-    """The group's offsets, where it has any. A coordinator that has just moved, or loads, is asked again."""
+    """The group's offsets, where it has any."""
+    return {Place(at.topic, at.partition): at.offset for at in group_offsets(looker, group, places) if at.offset >= 0}
+
+
+def group_offsets(looker: Looker, group: str, places: Iterable[Place]) -> list[TopicPartition]:
+    """The same with their metadata, in order. A coordinator that has just moved, or loads, is asked again."""
     client, asked, deadline = looker.group(group), [TopicPartition(*place) for place in places], time.monotonic() + TIMEOUT
     while True:
         try:
-            found = client.committed(asked, TIMEOUT)
-            break
+            return client.committed(asked, TIMEOUT)
         except KafkaException as error:
             if error.args[0].code() not in MOVING or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-    return {Place(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 
 def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
@@ -273,7 +276,7 @@ def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
     heres = [Place(place.topic, place.partition) for place in places]
     out = dict.fromkeys(heres, 0)
     ranges = {here: (max(start, done.get(here, start)), end) for here, start, end in zip(heres, starts, ends, strict=True)}
-    for record in _between(bootstrap, ranges):
+    for record in between(bootstrap, ranges):
         out[Place(record.topic, record.partition)] += 1
     return out
 
@@ -299,7 +302,7 @@ def _consumer(bootstrap: str, reset: str) -> Consumer:
     )
 
 
-def _between(bootstrap: str, ranges: Mapping[Place, tuple[int, int]]) -> Iterator[Record]:
+def between(bootstrap: str, ranges: Mapping[Place, tuple[int, int]]) -> Iterator[Record]:
     """Committed records in [start, end) of each partition, where `end` is at most the last stable offset."""
     left = {place: end for place, (start, end) in ranges.items() if start < end}
     if not left:

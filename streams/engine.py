@@ -112,6 +112,7 @@ class Engine:
         counts = {topic: self._partitions[topic] for topic in columns}
         if len(set(counts.values())) != 1:
             raise Stop(f"{processor.name}: inputs and states must have equal partition counts, found {counts}")
+        self.observer.partitions = counts[processor.inputs[0]]
         self._transactions = self._log.transactions(self.transactional_id)
         if self._tables.topics and self._tail is None:
             self._tail = self._log.tail(self._tables.topics)
@@ -157,7 +158,8 @@ class Engine:
         recovering = any(owned.phase in (Phase.SETTLE, Phase.RESTORE) for owned in self._owned.values())
         records = self._group.consume(MOST, 0.0 if self._recovery.reading else min(timeout, 0.02) if recovering else timeout)
         generation = self._group.generation()
-        began = self.observer.turned = self._clock.monotonic()
+        began = self._clock.monotonic()
+        self.observer.joined(generation is not None, began)
         if self._fault is not None:
             raise self._fault
         if records:
@@ -401,6 +403,7 @@ class Engine:
             self._rewind([owned.number])
             self._group.resume(owned.column.inputs)
             self._recovery.enter(owned, Phase.RUN)
+            self.observer.books[owned.number] = owned.column.book
             self.observer.positions.update(owned.column.book.positions)
 
     def _rewind(self, numbers: Iterable[int]) -> None:
