@@ -42,9 +42,7 @@ def summary(processor: Processor) -> tuple[str, ...]:
         number(sum(column.lag or 0 for column in processor.columns)),
         seconds(max((column.lag_s for column in processor.columns if column.lag_s is not None), default=None)),
         "-" if rates is None else f"{rates.events_per_s:.1f}",
-        number(rates and rates.committed_per_min),
-        number(rates and rates.aborted_per_min),
-        number(rates and rates.unknown_per_min),
+        *(("-", "-", "-") if rates is None else map(number, (rates.committed_per_min, rates.aborted_per_min, rates.unknown_per_min))),
         number(processor.dead),
         "ok" if processor.ok else "UNHEALTHY",
     )
@@ -83,8 +81,9 @@ def input_line(column: Column, each: Input) -> str:
 def transaction_line(each: OpenTransaction) -> str:
     """A transaction that is open."""
     since = "now" if each.seconds is None else f"for {seconds(each.seconds)}"
-    line = f"{'HANGING ' if each.hanging else ''}transaction open {since} in {each.topic} {each.partition} from offset {each.offset}, {each.behind} offsets held up"
-    return line + (f"; may be of {', '.join(each.suspects)}" if each.suspects else "")
+    place = f"{each.topic} {each.partition} from offset {each.offset}, {each.behind} offsets held up"
+    whose = f"; may be of {', '.join(each.suspects)}" if each.suspects else ""
+    return f"{'HANGING ' if each.hanging else ''}transaction open {since} in {place}{whose}"
 
 
 def head(status: Status) -> str:
