@@ -93,7 +93,8 @@ def _watch(look: Look, as_json: bool) -> int:
                 sys.stdout.flush()
             stop.wait(AGAIN)
         return code
-    with Live(console=console, auto_refresh=False, screen=True) as live:
+    with Live("looking ...", console=console, auto_refresh=False, screen=True) as live:
+        live.refresh()
         while not stop.is_set():
             found = look()
             live.update(found if isinstance(found, str) else screen(found, console.height), refresh=True)

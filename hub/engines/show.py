@@ -89,9 +89,11 @@ def transaction_line(each: OpenTransaction) -> str:
 def head(status: Status) -> str:
     """The first line."""
     slots = ", ".join(seen.slot for seen in status.processes)
-    processes = f"{len(status.processes)} process{'es' if len(status.processes) != 1 else ''}" + (f" (slot {slots})" if slots else "")
-    unwell = [processor for processor in status.processors if not processor.ok]
-    return f"{status.hub}: {processes}, {'healthy' if not unwell else 'UNHEALTHY: ' + ', '.join(processor.name for processor in unwell)}"
+    processes = (
+        f"{len(status.processes)} process{'es' if len(status.processes) > 1 else ''} (slot {slots})" if slots else "no process answers; as far as Kafka knows"
+    )
+    unwell = [processor.name for processor in status.processors if not processor.ok]
+    return f"{status.hub}: {processes}, {'UNHEALTHY: ' + ', '.join(unwell) if unwell else 'healthy'}"
 
 
 def remarks(status: Status) -> list[str]:

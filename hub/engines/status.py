@@ -57,8 +57,6 @@ def gather(rows: Sequence[Row], hub: str, urls: Sequence[str], outside: Looks) -
     answers = {url: ask(url, hub) for url in urls}
     processes = {url: told for url, told in answers.items() if isinstance(told, Process)}
     notes = [said for said in answers.values() if isinstance(said, str)]
-    if not processes:
-        notes.append("no streams process answers: what follows is what Kafka knows")
     processors = []
     for row in rows:
         mine = [found for told in processes.values() for found in told.processors if found.name == row.name]
