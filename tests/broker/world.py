@@ -294,6 +294,10 @@ class World(ABC):
         """This slot's process does not answer any more and its session is over."""
 
     @abstractmethod
+    def patient(self, transactional_id: str) -> Transactions:
+        """A producer whose transaction nobody ends by himself for a long time."""
+
+    @abstractmethod
     def set_limit(self, topic: str, most: int) -> None:
         """Greater batches are refused from now on."""
 
@@ -328,6 +332,9 @@ class MemoryWorld(World):
 
     def gone(self, slot: str) -> None:
         self.log.expire(f"t.{self.counter.name}", slot)
+
+    def patient(self, transactional_id: str) -> Transactions:
+        return self.log.transactions(transactional_id)
 
     def set_limit(self, topic: str, most: int) -> None:
         self.log.set_limit(topic, most)
@@ -382,6 +389,9 @@ class KafkaWorld(World):
 
     def _doomed(self, slot: str, point: Point) -> Process:
         return Process(self._bootstrap, self.prefix, slot, point)
+
+    def patient(self, transactional_id: str) -> Transactions:
+        return KafkaLog(self._bootstrap, transaction_timeout_ms=600_000).transactions(transactional_id)
 
     def set_limit(self, topic: str, most: int) -> None:
         entry = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)
