@@ -172,7 +172,7 @@ class World(ABC):
 
     # --- feeding
 
-    def feed(self, n: int = 1, key: str | None = None, **more: Any) -> list[int]:
+    def feed(self, n: int = 1, /, key: str | None = None, **more: Any) -> list[int]:
         """n more records for the counter; their ids."""
         ids = []
         for _ in range(n):
