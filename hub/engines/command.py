@@ -29,8 +29,9 @@ from streams.ports import Place, Unknown
 from streams.progress import topic as progress_topic
 
 AGAIN: Final = 2.0
-"""Seconds between two looks of --watch."""
+"""Seconds between two looks."""
 HEALTHY, UNHEALTHY, UNREACHABLE = 0, 1, 2
+FREED, NOTHING_FREED = 0, 1
 Look = Callable[[], Status | str]
 """The state, or why nothing is known of it."""
 
@@ -104,30 +105,27 @@ def _watch(look: Look, as_json: bool) -> int:
 
 
 def end_transaction(path: Path, transactional_id: str, yes: bool) -> int:
-    """Take the id for a moment; what it had open is aborted. Exit code 0 when that has freed a partition, 1 when not, 2 when Kafka does not answer."""
+    """Take the id for a moment; what it had open is aborted. The exit code: 0 when a partition came free, 1 when none did."""
     config = running(path)
-    kafka = KafkaLog(config.bootstrap)
-    watch = OpenTransactions(kafka, SystemClock())
-    places = [
-        Place(topic, number)
-        for row in topology(config)
-        for topic in (*row.inputs, *row.states, progress_topic(row.name))
-        for number in range(kafka.partitions(topic))
-    ]
-    before = {each.place: each for each in watch.look(places)}
-    print(
-        f"{len(before)} partitions stand behind an open transaction"
-        + "".join(f"\n  {at.topic} {at.partition} from offset {before[at].offset}" for at in before)
-    )
+    log = KafkaLog(config.bootstrap)
+    topics = [topic for row in topology(config) for topic in (*row.inputs, *row.states, progress_topic(row.name))]
+    clock = SystemClock()
+    watch = OpenTransactions(log, clock)
+    opened = watch.look([Place(topic, number) for topic in topics for number in range(log.partitions(topic))])
+    clock.wait(AGAIN)  # those of a hub at work are over by then
+    before = {each.place: each.offset for each in watch.look([each.place for each in opened]) if each.seconds > 0}
+    print(f"{len(before)} partitions stand behind an open transaction")
+    for place, offset in before.items():
+        print(f"  {place.topic} {place.partition} from offset {offset}")
     if not yes and not typer.confirm(f"End what {transactional_id} has open? Whoever works under this id now is fenced."):
-        return UNHEALTHY
+        return NOTHING_FREED
     try:
-        kafka.transactions(transactional_id).close()
+        log.transactions(transactional_id).close()
     except Unknown as error:
         raise Retry(f"{transactional_id} could not be taken: {error}") from error
     after = {each.place: each.offset for each in watch.look(before)}
-    freed = [place for place in before if after.get(place) != before[place].offset]
-    print(f"{len(freed)} of them have come forward" + "".join(f"\n  {at.topic} {at.partition}" for at in freed))
-    if not freed:
-        print(f"{transactional_id} had nothing open here")
-    return HEALTHY if freed else UNHEALTHY
+    freed = [place for place, offset in before.items() if after.get(place) != offset]
+    print(f"{len(freed)} of them came free")
+    for place in freed:
+        print(f"  {place.topic} {place.partition}")
+    return FREED if freed else NOTHING_FREED
