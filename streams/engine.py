@@ -183,7 +183,7 @@ class Engine:
         return running
 
     def _work(self, batches: dict[int, list[Record]], generation: Any, began: float) -> bool:
-        turns = [turn for number, records in self._in_time(batches, began) if (turn := self._turn(self._owned[number], records)) is not None]
+        turns = [turn for number, records in self._in_time(batches) if (turn := self._turn(self._owned[number], records)) is not None]
         together = [[turn] for turn in turns] if self._separate else [turns] if turns else []
         committed = [self._transact(group, generation, began) for group in together]
         if committed and all(committed):
@@ -191,8 +191,9 @@ class Engine:
         self._measure(batches)
         return any(committed)
 
-    def _in_time(self, batches: dict[int, list[Record]], began: float) -> Iterator[tuple[int, list[Record]]]:
+    def _in_time(self, batches: dict[int, list[Record]]) -> Iterator[tuple[int, list[Record]]]:
         """The columns whose turn it is; those for which the pass has taken too long already are consumed again."""
+        began = self._clock.monotonic()
         for number, records in batches.items():
             if self._clock.monotonic() - began < LONGEST_PASS:
                 yield number, records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -186,3 +187,16 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("t: 1 process")
     assert command._once("nobody", as_json=False) == 2
     assert capsys.readouterr() == ("", "crossdock: nobody\n")
+
+
+def test_the_settings_of_the_hub_that_runs(tmp_path: Path) -> None:
+    """With an embedded broker its address stands in the copy that the parts read; a broker that is named needs no copy."""
+    given, copy = tmp_path / "hub.yaml", tmp_path / "data" / "run" / "hub.yaml"
+    plain = f"data_dir: {tmp_path / 'data'}\nchannels: {{}}\nlocations: {{locations: {{}}, channels: {{}}}}\n"
+    given.write_text(plain)
+    assert command.running(given).path == given
+    copy.parent.mkdir(parents=True)
+    copy.write_text(plain + "kafka: {bootstrap: '127.0.0.1:9'}\n")
+    assert command.running(given).bootstrap == "127.0.0.1:9"
+    given.write_text(plain + "kafka: {bootstrap: 'broker-1:9092'}\n")
+    assert command.running(given).bootstrap == "broker-1:9092"
