@@ -51,11 +51,13 @@ def run(runtime: Runtime) -> None:
     quick.spare_the_collector()
     runtime.show("/engine", lambda: told(runtime, [each.figures for each in watched]))
     suspects = Suspects(config.bootstrap, config.name, processors)
-    threads.append(threading.Thread(target=follow, args=(watched, suspects, runtime.stop), name="watch"))
+    # not waited for at the end: it may stand in a question to a broker that is away
+    threading.Thread(target=_watching, args=(watched, suspects, runtime), name="watch", daemon=True).start()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    runtime.stop.wait()  # engines that have stopped are shown until somebody has looked
 
 
 def told(runtime: Runtime, figures: Sequence[Figures]) -> bytes:
@@ -63,6 +65,14 @@ def told(runtime: Runtime, figures: Sequence[Figures]) -> bytes:
     return msgspec.json.encode(
         Process(version=VERSION, hub=runtime.config.name, slot=runtime.slot, pid=os.getpid(), processors=[each.view() for each in figures])
     )
+
+
+def _watching(watched: Sequence[Watched], suspects: Suspects, runtime: Runtime) -> None:
+    try:
+        follow(watched, suspects, runtime.stop)
+    except BaseException:
+        runtime.log.exception("watch-died")
+        os._exit(70)
 
 
 def _guarded(engine: Engine, figures: Figures, runtime: Runtime) -> None:
