@@ -107,7 +107,8 @@ class Figures(Observer):
     def view(self) -> Processor:
         """Everything, as it is now."""
         now, wall = time.monotonic(), time.time_ns() // 1_000_000
-        columns = [self._column(number, phase, now, wall) for number, phase in sorted(self.phases.copy().items())]
+        phases = sorted(self.phases.copy().items())
+        columns = [self._column(number, "stopped" if self.stopped else phase, now, wall) for number, phase in phases]
         opened = [self._open(each) for each in list(self.opened)]
         reason = self._reason(columns, opened, now)
         return Processor(

@@ -138,9 +138,11 @@ def test_a_member_without_columns_is_a_spare_after_a_while(engine: Figures) -> N
 
 
 def test_what_has_stopped_says_why(engine: Figures) -> None:
-    """An engine that needs a person."""
+    """An engine that needs a person. Its lag grows on, as far as the watch sees; whoever takes the columns over is believed before it."""
     engine.stopped = "topic in does not exist"
-    assert engine.look()[1:] == (False, "2 run; lag 0; stopped: topic in does not exist", False)
+    engine.stable = {Place("in", 0): 130, Place("in", 1): 100}
+    assert engine.look()[1:] == (False, "2 stopped; lag 30; stopped: topic in does not exist", False)
+    assert [column.ok for column in engine.view().columns] == [False, False]
 
 
 def test_a_transaction_hangs_after_twice_its_timeout(engine: Figures) -> None:
