@@ -424,7 +424,8 @@ class Engine:
     def _follow_tables(self) -> None:
         if self._tail is None:
             return
-        self._arriving.extend(self._tail.poll(0.0))
+        if not self._arriving:  # what can not be decoded yet must not pile up
+            self._arriving.extend(self._tail.poll(0.0))
         try:
             while self._arriving:
                 indexes = self._tables.take(self._arriving[0])

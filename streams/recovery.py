@@ -11,6 +11,7 @@ An earlier owner that has left a transaction open is ended after two seconds by 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,7 +22,7 @@ import structlog
 from hub.errors import Retry, Stop
 from streams.column import Column
 from streams.observer import Observer
-from streams.ports import Clock, Group, Log, Place, Reader, Unknown, Unstable
+from streams.ports import Clock, Group, Log, Place, Reader, Record, Unknown, Unstable
 
 REAP_AFTER: Final = 2.0
 TELL_EVERY: Final = 5.0
@@ -70,6 +71,7 @@ class Recovery:
         self._own_id = transactional_id
         self._reader: Reader | None = None
         self._reading: dict[int, Owned] = {}
+        self._read: deque[Record] = deque()
         self._next = 0
         self._told, self._tell_at = "", 0.0
         self._show_at = 0.0
@@ -83,6 +85,7 @@ class Recovery:
         """The column is no longer ours, or begins again."""
         if self._reading.pop(owned.number, None) is not None and self._reader is not None:
             self._reader.remove(self._states(owned.column))
+            self._read = deque(record for record in self._read if record.partition != owned.number)
         self._rest()
 
     def close(self) -> None:
@@ -107,6 +110,7 @@ class Recovery:
                 self._restore(timeout)
         except Retry as error:
             self._tell(str(error))
+            self._clock.wait(timeout)  # the reader is not waited for meanwhile
 
     def enter(self, owned: Owned, phase: Phase, reason: str = "") -> None:
         """The column comes to a phase."""
@@ -152,24 +156,30 @@ class Recovery:
 
     def _restore(self, timeout: float) -> None:
         assert self._reader is not None
-        for record in self._reader.poll(timeout):
-            owned = self._reading.get(record.partition)
-            if owned is None:
-                continue
-            owned.since = self._clock.monotonic()
-            column = owned.column
-            if record.topic != column.progress_topic:
-                column.memory.restore(record)
-            elif record.value is not None:
-                column.book.restore(column.world.serde.unframe(record.topic, record.value))
-            else:
-                column.book.forget((record.key or b"").decode())
+        if not self._read:
+            self._read.extend(self._reader.poll(timeout))
+        while self._read:  # what can not be decoded yet stays, and so does what was read after it
+            self._take(self._read[0])
+            self._read.popleft()
         self._show(self._reader)
         for owned in list(self._reading.values()):
             if all(map(self._reader.reached, self._states(owned.column))):
                 self._finish(owned)
             else:  # below its high watermark without moving: somebody's transaction is open
                 self._reap(owned, lambda owned=owned: [owner for _, owner in owned.committed.values()], OPEN)  # type: ignore[misc]
+
+    def _take(self, record: Record) -> None:
+        owned = self._reading.get(record.partition)
+        if owned is None:
+            return
+        owned.since = self._clock.monotonic()
+        column = owned.column
+        if record.topic != column.progress_topic:
+            column.memory.restore(record)
+        elif record.value is not None:
+            column.book.restore(column.world.serde.unframe(record.topic, record.value))
+        else:
+            column.book.forget((record.key or b"").decode())
 
     def _show(self, reader: Reader) -> None:
         """How far it is, for whoever looks, and every few seconds in the log."""

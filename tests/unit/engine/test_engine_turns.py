@@ -241,6 +241,54 @@ def test_restore_is_shown_in_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert heir.observer.restoring == {}
 
 
+def test_a_registry_that_goes_away_during_a_restore_costs_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress records can not be decoded for a while: what was read along with them is restored all the same."""
+    bench = Bench()
+    bench.engine.start()
+    for number in range(6):
+        bench.log.append("in", b"k1", msgspec.json.encode({"id": number, "key": "k1", "n": 1}), bench.home)
+        bench.turns(2)
+    serde = Forgetful()
+    bench.engine = bench.new(serde=serde)
+    bench.engine.start()
+    bench.turns()
+    assert bench.engine.observer.phases[bench.home] == "restore"
+    serde.away = False
+    bench.turns()
+    bench.feed()
+    bench.turns()
+    lines = [msgspec.json.decode(record.value or b"") for record in bench.log.committed_records("ledger")]
+    assert [line["total"] for line in lines] == [1, 2, 3, 4, 5, 6, 7]
+    assert bench.engine._owned[bench.home].column.book.transaction == 7
+
+
+class Forgetful(Serde):
+    """A registry that is away when the first progress record is to be read."""
+
+    away = True
+
+    def unframe(self, topic: str, data: bytes) -> Any:
+        if self.away and topic.endswith(".progress"):
+            raise Retry("away")
+        return super().unframe(topic, data)
+
+
+def test_tables_that_can_not_be_decoded_are_not_piled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the registry is away no more of them is read than is waited for; afterwards all of it is."""
+    monkeypatch.setattr("streams.memory_log.SLICE", 5)
+    bench = Bench()
+    for number in range(100):
+        bench.log.append("items", b"%d" % number, msgspec.json.encode({"key": str(number), "ids": [f"i{number}"]}))
+    bench.serde.down = True
+    bench.engine.start()
+    bench.turns(30)
+    assert 0 < len(bench.engine._arriving) <= 10
+    bench.serde.down = False
+    bench.turns(30)
+    assert bench.phases() == {"run"}
+    assert all(bench.engine._tables.known(f"i{number}") for number in range(100))
+
+
 def test_a_long_restore_is_told_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line every five seconds with how much of how much; none for one that is done at once."""
     bench = Bench()
