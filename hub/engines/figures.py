@@ -25,6 +25,7 @@ from streams.step import Fate
 STUCK_SECONDS: Final = 20.0
 HANGING_SECONDS: Final = 2 * TRANSACTION_TIMEOUT_MS / 1000
 WINDOW: Final = 60.0
+OUTCOMES: Final = ("committed", "aborted", "unknown")
 COMING: Final = ("settle", "restore", "tables")
 """Phases of a column that is on its way to run."""
 
@@ -58,9 +59,6 @@ class Pace:
         minute = {outcome: round((last.outcomes.get(outcome, 0) - first.outcomes.get(outcome, 0)) * 60 / seconds, 1) for outcome in OUTCOMES}
         events = round((last.events - first.events) / seconds, 1)
         return Rates(events_per_s=events, committed_per_min=minute["committed"], aborted_per_min=minute["aborted"], unknown_per_min=minute["unknown"])
-
-
-OUTCOMES: Final = ("committed", "aborted", "unknown")
 
 
 def dead_of(records: Iterable[Progress]) -> int:

@@ -99,7 +99,8 @@ def head(status: Status) -> str:
 def remarks(status: Status) -> list[str]:
     """What is said below the tables."""
     out = [f"{processor.name}: {processor.reason}" for processor in status.processors if processor.reason]
-    out += [transaction_line(each) for processor in status.processors for each in processor.open_transactions if each.hanging or each.seconds is None]
+    for processor in status.processors:  # that one is open at one look is usual; where nobody works it is worth a line
+        out += [transaction_line(each) for each in processor.open_transactions if each.hanging or (each.seconds is None and not processor.ok)]
     return [*out, *status.notes]
 
 
