@@ -54,7 +54,7 @@ class Watched:
 
     def _fails(self, error: Retry) -> None:
         now = self._clock.monotonic()
-        self._failing = self._failing or now
+        self._failing = now if self._failing is None else self._failing
         if now - self._failing > STUCK_SECONDS:
             self.figures.watch_failed = f"nothing is known of open transactions: {error}"
 
