@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 
 from hub import kafka
 from hub.errors import Retry
@@ -30,6 +30,23 @@ def standing(looker: Looker, group: str, places: Iterable[Place]) -> dict[Place,
     except KafkaException as error:
         raise Retry(f"Kafka does not tell the offsets of {group}: {error.args[0].name()}") from error
     return {Place(at.topic, at.partition): Standing(at.offset, at.metadata or "") for at in found if at.offset >= 0}
+
+
+class Ends:
+    """Where partitions begin and end, asked with a client that is silent: somebody looks at that terminal."""
+
+    def __init__(self, looker: Looker) -> None:
+        self._looker = looker
+
+    def ends(self, places: Sequence[Place], *, committed: bool) -> Mapping[Place, tuple[int, int]]:
+        """As of a log (streams/ports.py). Raises Retry."""
+        asked = [TopicPartition(*place) for place in places]
+        try:
+            first = kafka.offsets_at(self._looker.admin, asked, kafka.EARLIEST, committed)
+            last = kafka.offsets_at(self._looker.admin, asked, kafka.LATEST, committed)
+        except KafkaException as error:
+            raise Retry(f"Kafka does not tell offsets: {error.args[0].name()}") from error
+        return {place: (start, end) for place, start, end in zip(places, first, last, strict=True)}
 
 
 def members(looker: Looker, group: str) -> dict[Place, str]:

@@ -147,7 +147,7 @@ def list_topics(bootstrap: str, timeout: float | None = None) -> dict[str, int]:
 
 def end_offsets(client: AdminClient, places: Iterable[TopicPartition], *, committed: bool = False) -> list[int]:
     """The high watermark of each partition in order, or with `committed` its last stable offset."""
-    return _offsets(client, list(places), LATEST, committed)
+    return offsets_at(client, list(places), LATEST, committed)
 
 
 def begin_offsets(bootstrap: str, topic: str) -> dict[int, int]:
@@ -156,10 +156,11 @@ def begin_offsets(bootstrap: str, topic: str) -> dict[int, int]:
     with _broker(bootstrap):
         there, _ = _described(client)
         places = [TopicPartition(topic, partition) for partition in range(there.get(topic, 0))]
-        return {place.partition: offset for place, offset in zip(places, _offsets(client, places, EARLIEST, True), strict=True)}
+        return {place.partition: offset for place, offset in zip(places, offsets_at(client, places, EARLIEST, True), strict=True)}
 
 
-def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpec, committed: bool) -> list[int]:
+def offsets_at(client: AdminClient, places: list[TopicPartition], which: OffsetSpec, committed: bool) -> list[int]:
+    """The offsets that `which` names, in order. Raises KafkaException."""
     if not places:
         return []
     level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
@@ -179,7 +180,7 @@ def read_all(bootstrap: str, topic: str) -> Iterator[Record]:
         if topic not in there:
             raise ConfigError(f"topic {topic}", "does not exist", "crossdock topics apply")
         places = [TopicPartition(topic, partition) for partition in range(there[topic])]
-        starts, ends = _offsets(client, places, EARLIEST, True), end_offsets(client, places, committed=True)
+        starts, ends = offsets_at(client, places, EARLIEST, True), end_offsets(client, places, committed=True)
     yield from between(bootstrap, {Place(at.topic, at.partition): (start, end) for at, start, end in zip(places, starts, ends, strict=True)})
 
 
@@ -269,7 +270,7 @@ def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
         with _broker(bootstrap):
             there, _ = _described(looker.admin)
             places = [TopicPartition(topic, partition) for topic in topics for partition in range(there.get(topic, 0))]
-            ends, starts = end_offsets(looker.admin, places, committed=True), _offsets(looker.admin, places, EARLIEST, True)
+            ends, starts = end_offsets(looker.admin, places, committed=True), offsets_at(looker.admin, places, EARLIEST, True)
             done = committed(looker, group, [Place(place.topic, place.partition) for place in places]) if places else {}
     finally:
         looker.close()

@@ -8,10 +8,16 @@ is one transaction that has been open for so long. The broker ends a transaction
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-from streams.ports import Clock, Log, Place
+from streams.ports import Clock, Place
+
+
+class Ends(Protocol):
+    """What is needed of a log."""
+
+    def ends(self, places: Sequence[Place], *, committed: bool) -> Mapping[Place, tuple[int, int]]: ...
 
 
 class Open(NamedTuple):
@@ -31,7 +37,7 @@ class Open(NamedTuple):
 class OpenTransactions:
     """Looked at again and again; remembers since when each last stable offset has stood still."""
 
-    def __init__(self, log: Log, clock: Clock) -> None:
+    def __init__(self, log: Ends, clock: Clock) -> None:
         self._log, self._clock = log, clock
         self._since: dict[Place, tuple[int, float]] = {}
         self.stable: dict[Place, int] = {}

@@ -18,11 +18,12 @@ from schemas.records import Progress
 from schemas.registry import Serde
 from streams.clock import SystemClock
 from streams.hanging import Open, OpenTransactions
-from streams.kafka_log import KafkaLog
 from streams.ports import Place
 from streams.progress import topic as progress_topic
 from streams.step import Processor
 
+ANSWER: Final = 5.0
+"""Seconds for Kafka's first answer: somebody waits at a terminal."""
 PROGRESS_READ: Final = 2_000
 """Offsets from the end of each progress partition. An input that has rested for longer has its counts further back."""
 
@@ -43,7 +44,7 @@ class Outside:
     def __init__(self, bootstrap: str, prefix: str, serde: Serde) -> None:
         self._bootstrap, self._prefix, self._serde = bootstrap, prefix, serde
         self._looker = kafka.Looker(bootstrap)
-        self._log = KafkaLog(bootstrap)
+        self._ends = groups.Ends(self._looker)
         self._open: dict[str, OpenTransactions] = {}
 
     def close(self) -> None:
@@ -52,13 +53,13 @@ class Outside:
 
     def look(self, processor: Processor) -> View:
         """As it is now. Raises Retry when Kafka does not answer."""
-        there = kafka.list_topics(self._bootstrap)
+        there = kafka.list_topics(self._bootstrap, ANSWER)
         partitions = min((there.get(topic, 0) for topic in processor.inputs), default=0)
         if not partitions:
             return View(0, [], [], None, [f"{processor.name}: its topics do not exist"])
         inputs = [Place(topic, number) for topic in processor.inputs for number in range(partitions)]
         states = [Place(topic, number) for topic in (*processor.states, progress_topic(processor.name)) for number in range(partitions)]
-        watch = self._open.setdefault(processor.name, OpenTransactions(self._log, SystemClock()))
+        watch = self._open.setdefault(processor.name, OpenTransactions(self._ends, SystemClock()))
         opened = [_open(each) for each in watch.look([*inputs, *states])]
         progress, notes = self._progress(processor.name, partitions)
         columns = self._columns(f"{self._prefix}.{processor.name}", inputs, watch.stable, progress)
@@ -85,7 +86,7 @@ class Outside:
         places = [Place(topic, number) for number in range(partitions)]
         found: dict[Place, Progress] = {}
         try:
-            ends = self._log.ends(places, committed=True)
+            ends = self._ends.ends(places, committed=True)
             ranges = {place: (max(first, end - PROGRESS_READ), end) for place, (first, end) in ends.items()}
             for record in kafka.between(self._bootstrap, ranges):
                 if record.value is not None:

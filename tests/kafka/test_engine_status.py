@@ -181,14 +181,13 @@ def _hanging(view: Processor, partitions: int) -> Processor | None:
     return view if sum(each.hanging for each in view.open_transactions) == partitions else None
 
 
-def test_kafka_away(kafka: str) -> None:
+def test_kafka_away(kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is there: nothing is known, and that is said."""
+    monkeypatch.setattr("hub.engines.outside.ANSWER", 0.5)
     nobody = Outside("127.0.0.1:1", "t", Serde())
     try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(hub_kafka, "TIMEOUT", 0.5)
-            with pytest.raises(Unreachable, match="Kafka neither"):
-                gather([Counter()], "t", ["http://127.0.0.1:1"], nobody)
+        with pytest.raises(Unreachable, match="Kafka neither"):
+            gather([Counter()], "t", ["http://127.0.0.1:1"], nobody)
     finally:
         nobody.close()
 
