@@ -380,7 +380,9 @@ class KafkaGroup:
         try:
             self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
         except KafkaException as error:
-            if not _fatal(error.args[0]):  # else the next consume() sees it too, and knows what to do
+            if error.args[0].code() == KafkaError._STATE:  # it is still being started where it was
+                self._starting = True
+            elif not _fatal(error.args[0]):  # else the next consume() sees it too, and knows what to do
                 raise
 
     def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:

@@ -176,3 +176,51 @@ def test_a_batch_is_closed_by_its_bytes(size: int, least: int, most: int) -> Non
     assert least <= len(records) <= most
     assert [record.offset for record in records] == list(range(len(records)))
     assert made.consume(1, 0.0)[0].offset == len(records)
+
+
+class Starting(Member):
+    """A consumer that cannot be sought yet: what it was assigned is still being started."""
+
+    def __init__(self, trouble: Callable[[KafkaError], None]) -> None:
+        super().__init__(trouble)
+        self.assigned: list[list[tuple[int, int]]] = []
+
+    def assign(self, places: Any) -> None:
+        """Where it is to begin."""
+        self.assigned.append([(place.partition, place.offset) for place in places])
+
+    def pause(self, places: object) -> None:
+        """Nothing is paused here."""
+
+    def resume(self, places: object) -> None:
+        """Nor resumed."""
+
+    def seek(self, place: object) -> None:
+        """As confluent-kafka's, too early."""
+        raise KafkaException(KafkaError(KafkaError._STATE, "Failed to seek: Local: Erroneous state"))
+
+    def poll(self, timeout: float) -> None:
+        """Assigned at first, then nothing comes."""
+        self.polls += 1
+        if self.polls == 1:
+            self.on_assign(self, [TopicPartition("in", 0), TopicPartition("in", 1)])
+
+
+def test_what_is_sought_while_it_is_still_being_started_is_started_there() -> None:
+    """The client refuses such a seek. It is not lost and ends nothing: the next consume() assigns anew, at that offset."""
+    members: list[Starting] = []
+
+    def make(trouble: Callable[[KafkaError], None]) -> Any:
+        members.append(Starting(trouble))
+        return members[-1]
+
+    made = KafkaGroup(make, lambda: pytest.fail("nobody asked who owns"))
+    made.subscribe(["in"], Owner())
+    made.consume(10, 0.0)
+    for number in (0, 1):
+        made.seek(Place("in", number), 5)
+    made.resume([Place("in", 0), Place("in", 1)])
+    made.consume(10, 0.0)
+    made.seek(Place("in", 1), 3)
+    made.consume(10, 0.0)
+    assert members[0].assigned == [[], [(0, 5), (1, 5)], [(0, 5), (1, 3)]]
