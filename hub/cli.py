@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 topics_app = typer.Typer(no_args_is_help=True, help="Topics in Kafka, from schemas/topics.")
 app.add_typer(topics_app, name="topics")
+engine_app = typer.Typer(no_args_is_help=True, help="The stream engines of a running hub.")
+app.add_typer(engine_app, name="engine")
 
 ConfigOption = Annotated[Path, typer.Option("-c", "--config", help="hub.yaml")]
 
@@ -75,6 +77,39 @@ def topics_list() -> None:
 
     for name, spec in sorted(topics().items()):
         typer.echo(f"{name:34} {spec.key:28} {spec.partitions:3} {spec.cleanup:8} {spec.purpose}")
+
+
+@engine_app.command("status")
+def engine_status(
+    config: ConfigOption = Path("hub.yaml"),
+    url: Annotated[list[str] | None, typer.Option(help="Address of a streams process on another machine; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable; with --watch one line for each look.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds until Ctrl-C.")] = False,
+) -> None:
+    """Processors, columns, offsets, lag, restore, transactions. Exit 0 healthy, 1 unhealthy, 2 nobody answers.
+
+    Processes on this machine are found by the hub's data folder. Columns whose process does not answer are shown as Kafka knows them.
+    """
+    from hub.engines.command import status
+
+    raise typer.Exit(status(config, url or [], as_json, watch))
+
+
+@engine_app.command("end-transaction")
+def engine_end_transaction(
+    transactional_id: Annotated[str, typer.Argument(help="As `engine status` or Kafka's own tools name it, for example crossdock.stock.0.")],
+    config: ConfigOption = Path("hub.yaml"),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Abort what a transactional id has left open, so that readers of committed records come past it.
+
+    It is what a new process under that id does first. Nothing that was committed is touched. An engine of the hub that is
+    alive under the id notices, throws its producer away and does the same again: nothing is lost. A producer of somebody
+    else's stops with an error. Exit 0 when a partition came free, 1 when none did. See docs/runbooks/hanging-transaction.md.
+    """
+    from hub.engines.command import end_transaction
+
+    raise typer.Exit(end_transaction(config, transactional_id, yes))
 
 
 @app.command()

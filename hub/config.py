@@ -176,14 +176,17 @@ class HubConfig:
         return tuple(sorted({channel.domain for channel in self.channels.values()}))
 
 
-def load(path: Path) -> HubConfig:
-    """hub.yaml with its locations.yaml. Raises ConfigError."""
+def load(path: Path, *, secrets: bool = True) -> HubConfig:
+    """hub.yaml with its locations.yaml. Raises ConfigError.
+
+    Without `secrets` the channels' own settings are neither resolved nor checked: for commands that talk to no channel.
+    """
     model = _model(HubModel, _yaml(path), str(path), "channels: {shopify: {connector: shopify, settings: {...}}}")
     located = model.locations
     if isinstance(located, Path):
         located = _locations(located if located.is_absolute() else path.parent / located)
     places = _places(located, str(path))
-    channels = {name: _channel(path, name, channel, places) for name, channel in model.channels.items()}
+    channels = {name: _channel(path, name, channel, places, secrets) for name, channel in model.channels.items()}
     for name in places.channels:
         if name not in channels:
             raise ConfigError(
@@ -237,7 +240,7 @@ def _places(model: LocationsModel, where: str) -> Places:
     )
 
 
-def _channel(path: Path, name: str, model: ChannelModel, places: Places) -> ChannelConfig:
+def _channel(path: Path, name: str, model: ChannelModel, places: Places, secrets: bool) -> ChannelConfig:
     where = f"{path}: channels.{name}"
     if not name or not all(c.isascii() and (c.islower() or c.isdigit() or c == "-") for c in name):
         raise ConfigError(where, "a channel's name has lower-case letters, digits and hyphens", "vendure-paris")
@@ -257,6 +260,8 @@ def _channel(path: Path, name: str, model: ChannelModel, places: Places) -> Chan
                 f"this channel owns the count of {place!r} and would be written to at the same time, so its count would be our own number",
                 f"sink: false, or locations.yaml: {place}: {{authority: hub, opening: {name}}}",
             )
+    if not secrets:
+        return ChannelConfig(name, model, connector, connector.settings.model_construct())
     parsed = _model(connector.settings, _resolve(connector.settings, model.settings, f"{where}.settings"), f"{where}.settings", "see the connector's README")
     return ChannelConfig(name, model, connector, parsed)
 

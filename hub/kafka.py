@@ -147,7 +147,7 @@ def list_topics(bootstrap: str, timeout: float | None = None) -> dict[str, int]:
 
 def end_offsets(client: AdminClient, places: Iterable[TopicPartition], *, committed: bool = False) -> list[int]:
     """The high watermark of each partition in order, or with `committed` its last stable offset."""
-    return _offsets(client, list(places), LATEST, committed)
+    return offsets_at(client, list(places), LATEST, committed)
 
 
 def begin_offsets(bootstrap: str, topic: str) -> dict[int, int]:
@@ -156,10 +156,11 @@ def begin_offsets(bootstrap: str, topic: str) -> dict[int, int]:
     with _broker(bootstrap):
         there, _ = _described(client)
         places = [TopicPartition(topic, partition) for partition in range(there.get(topic, 0))]
-        return {place.partition: offset for place, offset in zip(places, _offsets(client, places, EARLIEST, True), strict=True)}
+        return {place.partition: offset for place, offset in zip(places, offsets_at(client, places, EARLIEST, True), strict=True)}
 
 
-def _offsets(client: AdminClient, places: list[TopicPartition], which: OffsetSpec, committed: bool) -> list[int]:
+def offsets_at(client: AdminClient, places: list[TopicPartition], which: OffsetSpec, committed: bool) -> list[int]:
+    """The offsets that `which` names, in order. Raises KafkaException."""
     if not places:
         return []
     level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
@@ -179,8 +180,8 @@ def read_all(bootstrap: str, topic: str) -> Iterator[Record]:
         if topic not in there:
             raise ConfigError(f"topic {topic}", "does not exist", "crossdock topics apply")
         places = [TopicPartition(topic, partition) for partition in range(there[topic])]
-        starts, ends = _offsets(client, places, EARLIEST, True), end_offsets(client, places, committed=True)
-    yield from _between(bootstrap, {Place(at.topic, at.partition): (start, end) for at, start, end in zip(places, starts, ends, strict=True)})
+        starts, ends = offsets_at(client, places, EARLIEST, True), end_offsets(client, places, committed=True)
+    yield from between(bootstrap, {Place(at.topic, at.partition): (start, end) for at, start, end in zip(places, starts, ends, strict=True)})
 
 
 def ends(client: AdminClient, prefixes: tuple[str, ...]) -> int:
@@ -242,17 +243,20 @@ def ends_of(looker: Looker, topic: str) -> dict[Place, int]:
 
 
 def committed(looker: Looker, group: str, places: Iterable[Place]) -> dict[Place, int]:
-    """The group's offsets, where it has any. A coordinator that has just moved, or loads, is asked again."""
+    """The group's offsets, where it has any."""
+    return {Place(at.topic, at.partition): at.offset for at in group_offsets(looker, group, places) if at.offset >= 0}
+
+
+def group_offsets(looker: Looker, group: str, places: Iterable[Place]) -> list[TopicPartition]:
+    """The same with their metadata, in order. A coordinator that has just moved, or loads, is asked again."""
     client, asked, deadline = looker.group(group), [TopicPartition(*place) for place in places], time.monotonic() + TIMEOUT
     while True:
         try:
-            found = client.committed(asked, TIMEOUT)
-            break
+            return client.committed(asked, TIMEOUT)
         except KafkaException as error:
             if error.args[0].code() not in MOVING or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-    return {Place(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
 
 
 def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
@@ -266,14 +270,14 @@ def lag(bootstrap: str, group: str, topics: Iterable[str]) -> dict[Place, int]:
         with _broker(bootstrap):
             there, _ = _described(looker.admin)
             places = [TopicPartition(topic, partition) for topic in topics for partition in range(there.get(topic, 0))]
-            ends, starts = end_offsets(looker.admin, places, committed=True), _offsets(looker.admin, places, EARLIEST, True)
+            ends, starts = end_offsets(looker.admin, places, committed=True), offsets_at(looker.admin, places, EARLIEST, True)
             done = committed(looker, group, [Place(place.topic, place.partition) for place in places]) if places else {}
     finally:
         looker.close()
     heres = [Place(place.topic, place.partition) for place in places]
     out = dict.fromkeys(heres, 0)
     ranges = {here: (max(start, done.get(here, start)), end) for here, start, end in zip(heres, starts, ends, strict=True)}
-    for record in _between(bootstrap, ranges):
+    for record in between(bootstrap, ranges):
         out[Place(record.topic, record.partition)] += 1
     return out
 
@@ -299,7 +303,7 @@ def _consumer(bootstrap: str, reset: str) -> Consumer:
     )
 
 
-def _between(bootstrap: str, ranges: Mapping[Place, tuple[int, int]]) -> Iterator[Record]:
+def between(bootstrap: str, ranges: Mapping[Place, tuple[int, int]]) -> Iterator[Record]:
     """Committed records in [start, end) of each partition, where `end` is at most the last stable offset."""
     left = {place: end for place, (start, end) in ranges.items() if start < end}
     if not left:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Sequence
 
-from hub import metrics
+import msgspec
+
 from hub.config import HubConfig
+from hub.engines.figures import Figures
+from hub.engines.shape import VERSION, Process
+from hub.engines.watch import Suspects, Watched, follow
 from hub.runtime import Runtime
 from schemas.registry import RegistrySerde
 from streams import quick
@@ -22,14 +25,10 @@ from streams.engine import Engine
 from streams.kafka_log import KafkaLog
 from streams.keep import Keeper
 from streams.normalise import ChannelMapping
-from streams.observer import Observer
 from streams.ports import Stop
 from streams.snapshot import Snapshots
 from streams.step import Processor
 from streams.topology import build
-
-STUCK_SECONDS = 20.0
-"""A column whose position stands still this long while its lag is not zero is unhealthy."""
 
 
 def topology(config: HubConfig) -> tuple[Processor, ...]:
@@ -40,51 +39,6 @@ def topology(config: HubConfig) -> tuple[Processor, ...]:
     return build(config.places, mappings, patience_ms=int(config.unknown_item_after_s * 1000))
 
 
-class Figures(Observer):
-    """An engine's figures, counted into Prometheus as they come."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def restore(self, column: int, keys: int, seconds: float) -> None:
-        super().restore(column, keys, seconds)
-        metrics.restore_seconds.labels(self.name).set(seconds)
-        metrics.restored_keys.labels(self.name).set(sum(self.keys.values()))
-
-    def committed(self, events: int, dead: Sequence[tuple[str, str]], batch_seconds: float, commit_seconds: float) -> None:
-        super().committed(events, dead, batch_seconds, commit_seconds)
-        metrics.events_processed.labels(self.name).inc(events)
-        metrics.transactions.labels(self.name, "committed").inc()
-        metrics.batch_seconds.labels(self.name).observe(batch_seconds)
-        metrics.commit_seconds.labels(self.name).observe(commit_seconds)
-        for source, reason in dead:
-            metrics.events_dead.labels(source, reason).inc()
-
-    def failed(self, outcome: str, reason: str) -> None:
-        super().failed(outcome, reason)
-        metrics.transactions.labels(self.name, outcome).inc()
-
-    def look(self, group: str) -> tuple[str, bool, str]:
-        """Name, whether every column moves, and what to tell the operator. Also sets the gauges."""
-        lag, phases = self.lag, dict(self.phases)
-        for place, records in lag.items():
-            metrics.consumer_lag.labels(group, place.topic, place.partition).set(records)
-        for phase in ("settle", "restore", "tables", "run", "held", "stopped"):
-            metrics.columns.labels(self.name, phase).set(sum(1 for p in phases.values() if p == phase))
-        waiting = {p: r for p, r in self.reasons.copy().items() if r}
-        behind = {place.partition for place, records in lag.items() if records}
-        now = time.monotonic()
-        still = [column for column in behind if now - self.moved.get(column, now) > STUCK_SECONDS]
-        ok = bool(phases) and all(p == "run" for p in phases.values()) and not still
-        detail = (
-            f"{len(phases)} columns, lag {sum(lag.values())}, {sum(self.keys.values())} keys"
-            + (f"; {waiting}" if waiting else "")
-            + (f"; columns {still} stand still" if still else "")
-        )
-        return self.name, ok, detail
-
-
 def keeper(config: HubConfig, processor: str, slot: str) -> Keeper:
     """What this machine keeps of a processor's state over a restart. A slot has a folder of its own: slots may share a machine."""
     folder = config.state_dir / f"{config.name}.{processor}" / slot
@@ -93,10 +47,10 @@ def keeper(config: HubConfig, processor: str, slot: str) -> Keeper:
 
 def run(runtime: Runtime) -> None:
     """Until told to stop."""
-    config = runtime.config
-    threads = []
-    for processor in topology(config):
-        figures = Figures(processor.name)
+    config, threads, watched = runtime.config, [], []
+    processors = topology(config)
+    for processor in processors:
+        figures = Figures(processor.name, f"{config.name}.{processor.name}", runtime.slot, processor.inputs)
         engine = Engine(
             processor,
             KafkaLog(config.bootstrap),
@@ -107,24 +61,43 @@ def run(runtime: Runtime) -> None:
             observer=figures,
             keeper=keeper(config, processor.name, runtime.slot),
         )
-        runtime.health.check(lambda figures=figures, engine=engine: figures.look(engine.group_id))  # type: ignore[misc]
-        threads.append(threading.Thread(target=_guarded, args=(engine, runtime), name=processor.name))
+        runtime.health.check(figures.look)
+        watched.append(Watched(processor, figures, KafkaLog(config.bootstrap), SystemClock()))
+        threads.append(threading.Thread(target=_guarded, args=(engine, figures, runtime), name=processor.name))
     quick.spare_the_collector()
+    runtime.show("/engine", lambda: told(runtime, [each.figures for each in watched]))
+    suspects = Suspects(config.bootstrap, config.name, processors)
+    # not waited for at the end: it may stand in a question to a broker that is away
+    threading.Thread(target=_watching, args=(watched, suspects, runtime), name="watch", daemon=True).start()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    runtime.stop.wait()  # engines that have stopped are shown until somebody has looked
 
 
-def _guarded(engine: Engine, runtime: Runtime) -> None:
+def told(runtime: Runtime, figures: Sequence[Figures]) -> bytes:
+    """What /engine answers."""
+    return msgspec.json.encode(
+        Process(version=VERSION, hub=runtime.config.name, slot=runtime.slot, pid=os.getpid(), processors=[each.view() for each in figures])
+    )
+
+
+def _watching(watched: Sequence[Watched], suspects: Suspects, runtime: Runtime) -> None:
+    try:
+        follow(watched, suspects, runtime.stop)
+    except BaseException:
+        runtime.log.exception("watch-died")
+        os._exit(70)
+
+
+def _guarded(engine: Engine, figures: Figures, runtime: Runtime) -> None:
     name = engine.processor.name
     try:
         engine.run(runtime.stop)
     except Stop as error:
         runtime.log.error("engine-stopped", processor=name, reason=str(error))
-        reason = f"stopped: {error}"
-        runtime.health.check(lambda: (name, False, reason))
-        runtime.stop.wait()
+        figures.stopped = str(error)
     except BaseException:
         runtime.log.exception("engine-died", processor=name)
         os._exit(70)

@@ -109,11 +109,11 @@ class Hub:
         self.supervisor.start()
 
     def wait(self, stop: threading.Event, within: float = 90.0) -> None:
-        """Until every part says it is well. Raises Stop with the parts that do not."""
+        """Until every part says it is well and ready. Raises Stop with the parts that do not."""
         deadline = time.monotonic() + within
         unwell = list(PARTS)
         while unwell and not stop.is_set():
-            unwell = [part for part in PARTS if not healthy(self.config, part)]
+            unwell = [part for part in PARTS if not ready(self.config, part)]
             if unwell and time.monotonic() > deadline:
                 raise Stop(f"not well after {within:.0f} s: {', '.join(unwell)}; logs are in {self._given.data_dir / 'logs'}")
             stop.wait(0.1 if unwell else 0)
@@ -136,11 +136,11 @@ class Hub:
             server.stop()
 
 
-def healthy(config: HubConfig, part: str) -> bool:
-    """Whether the part answers /healthz with 200."""
+def ready(config: HubConfig, part: str) -> bool:
+    """Whether the part answers /readyz with 200."""
     asks = HTTPConnection("127.0.0.1", config.metrics_port + PARTS.index(part), timeout=2)
     try:
-        asks.request("GET", "/healthz")
+        asks.request("GET", "/readyz")
         return asks.getresponse().status == 200
     except (OSError, HTTPException):
         return False

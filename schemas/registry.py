@@ -28,6 +28,8 @@ from schemas.shortcuts import Shortcuts
 MAGIC: Final = 0
 HEAD: Final = 5
 TIMEOUT: Final = 5.0
+AWAY: Final = 5.0
+"""Seconds for which a registry that took too long to answer is not asked again: whoever asks has more to do than to wait for it."""
 FORGET: Final = 30.0
 """Seconds for which an id that the registry does not know is not asked for again."""
 MOST_MISSING: Final = 10_000
@@ -173,6 +175,7 @@ class RegistrySerde(_Framing):
         self._close = weakref.finalize(self, self._client.close)  # its connections are kept open between questions
         self._shown = f"{parts.scheme}://{parts.hostname}:{parts.port or ''}{parts.path}"  # without the credentials a URL may carry
         self._missing: dict[int, float] = {}
+        self._ask_at = 0.0
 
     def close(self) -> None:
         """Close the connections; also done when the serde goes out of use."""
@@ -232,10 +235,15 @@ class RegistrySerde(_Framing):
 
     def _ask(self, method: str, path: str, shape: type[T], body: Mapping[str, str] | None = None) -> T:
         """One question. Retry when no registry answers, `_Answer` when it does with anything but a yes."""
+        if (left := self._ask_at - time.monotonic()) > 0:
+            raise Retry(f"the schema registry at {self._shown} took too long to answer a moment ago", left)
         try:
             answer = self._client.request(method, path, content=None if body is None else msgspec.json.encode(body))
             if answer.is_success:
                 return msgspec.json.decode(answer.content, type=shape)
+        except httpx2.TimeoutException as error:
+            self._ask_at = time.monotonic() + AWAY
+            raise self._retry(error) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._retry(error) from None
         raise _Answer(answer.status_code, _code(answer.content))

@@ -235,6 +235,10 @@ class Column:
         seen, times = self._seen, self._times
         return max(self._time, min(wall if at_end(place) else seen.get(place, times.get(place, -1)) for place in self.inputs))
 
+    def seen(self, place: Place) -> int | None:
+        """Log time of the input's newest record that is committed; None before the first since the restore."""
+        return self._times.get(place)
+
     def arrived(self, indexes: Iterable[str]) -> None:
         """A table has records with these index keys now: whoever waits for one is due."""
         for index in indexes:

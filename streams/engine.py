@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final, cast
 
@@ -35,7 +35,10 @@ from streams.step import Processor
 from streams.tables import Tables
 
 MOST: Final = 10_000
-"""Records of a batch."""
+"""Records of a batch; its bytes are bounded by the log (streams/kafka_log.py)."""
+LONGEST_PASS: Final = 10.0
+"""Seconds after which the columns that have not had their turn yet get it after the next consume(): dependencies that take their
+time with each column must not keep the member from its group."""
 IDLE_EVERY: Final = 1.0
 """Seconds between two looks at what a column has passed without a record. Whoever waits for "everything up to here" waits for it."""
 LONGEST_HOLD: Final = 5.0
@@ -94,7 +97,9 @@ class Engine:
                     break
                 except (Retry, Unknown) as error:
                     log.warning("engine-waits", processor=self.processor.name, reason=str(error))
+                    self.observer.waiting = str(error)
                     self._clock.wait(1.0)
+            self.observer.waiting = ""
             while not stop.is_set():
                 self.step()
         except _Interrupted:
@@ -111,6 +116,7 @@ class Engine:
         counts = {topic: self._partitions[topic] for topic in columns}
         if len(set(counts.values())) != 1:
             raise Stop(f"{processor.name}: inputs and states must have equal partition counts, found {counts}")
+        self.observer.partitions = counts[processor.inputs[0]]
         self._transactions = self._log.transactions(self.transactional_id)
         if self._tables.topics and self._tail is None:
             self._tail = self._log.tail(self._tables.topics)
@@ -159,6 +165,7 @@ class Engine:
         records = self._group.consume(MOST, 0.0 if self._recovery.reading else min(timeout, 0.02) if recovering else timeout)
         generation = self._group.generation()
         began = self._clock.monotonic()
+        self.observer.joined(generation is not None, began)
         if self._fault is not None:
             raise self._fault
         if records:
@@ -185,13 +192,22 @@ class Engine:
         return running
 
     def _work(self, batches: dict[int, list[Record]], generation: Any, began: float) -> bool:
-        turns = [turn for number, records in batches.items() if (turn := self._turn(self._owned[number], records)) is not None]
+        turns = [turn for number, records in self._in_time(batches) if (turn := self._turn(self._owned[number], records)) is not None]
         together = [[turn] for turn in turns] if self._separate else [turns] if turns else []
         committed = [self._transact(group, generation, began) for group in together]
         if committed and all(committed):
             self._separate = False
         self._measure(batches)
         return any(committed)
+
+    def _in_time(self, batches: dict[int, list[Record]]) -> Iterator[tuple[int, list[Record]]]:
+        """The columns whose turn it is; those for which the pass has taken too long already are consumed again."""
+        began = self._clock.monotonic()
+        for number, records in batches.items():
+            if self._clock.monotonic() - began < LONGEST_PASS:
+                yield number, records
+            else:
+                self._rewind([number])
 
     def _turn(self, owned: Owned, records: Sequence[Record]) -> _Turn | None:
         column, wall = owned.column, self._clock.wall_ms()
@@ -356,9 +372,12 @@ class Engine:
         pause = 0.05
         while True:
             try:
-                return ask()
+                answer = ask()
+                self.observer.waiting = ""
+                return answer
             except (Unknown, Unstable, Retry) as error:
                 log.warning("waiting-for-outcome", processor=self.processor.name, reason=str(error))
+                self.observer.waiting = str(error)
             if self._stopping():
                 raise _Interrupted
             self._clock.wait(pause)
@@ -394,6 +413,7 @@ class Engine:
             self._rewind([owned.number])
             self._group.resume(owned.column.inputs)
             self._recovery.enter(owned, Phase.RUN)
+            self.observer.books[owned.number] = owned.column.book
             self.observer.positions.update(owned.column.book.positions)
 
     def _rewind(self, numbers: Iterable[int]) -> None:
@@ -413,7 +433,8 @@ class Engine:
     def _follow_tables(self) -> None:
         if self._tail is None:
             return
-        self._arriving.extend(self._tail.poll(0.0))
+        if not self._arriving:  # what can not be decoded yet must not pile up
+            self._arriving.extend(self._tail.poll(0.0))
         try:
             while self._arriving:
                 indexes = self._tables.take(self._arriving[0])
@@ -424,16 +445,28 @@ class Engine:
         except Retry as error:
             log.warning("tables-wait", processor=self.processor.name, reason=str(error))
 
-    def _measure(self, numbers: Iterable[int]) -> None:
-        observer, now = self.observer, self._clock.monotonic()
-        for number in numbers:
-            positions, behind = self._owned[number].column.book.positions, False
-            for place, position in positions.items():
+    def _measure(self, batches: dict[int, list[Record]]) -> None:
+        observer, now, wall = self.observer, self._clock.monotonic(), self._clock.wall_ms()
+        for number, records in batches.items():
+            column, behind = self._owned[number].column, False
+            for place, position in column.book.positions.items():
                 if (end := self._group.end(place)) is not None:
                     observer.ends[place] = end
-                    behind = behind or end > position
-            if not behind or number not in observer.moved:
+                if end is None or end > position:
+                    behind = True
+                    self._bound_age(column, place, records)
+                else:
+                    observer.oldest[place] = wall
+            if not behind:
                 observer.moved[number] = now
+
+    def _bound_age(self, column: Column, place: Place, records: Sequence[Record]) -> None:
+        """What is not processed yet is no older than what has been, and no older than the last moment at which everything had been."""
+        oldest, seen = self.observer.oldest, column.seen(place)
+        if seen is not None:
+            oldest[place] = max(seen, oldest.get(place, seen))
+        elif place not in oldest and (first := next((record.at for record in records if record.topic == place.topic), None)) is not None:
+            oldest[place] = first
 
 
 class _Turn:

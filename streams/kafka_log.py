@@ -33,6 +33,17 @@ ANSWER: Final = 15.0
 OFFSETS_ANSWER: Final = 10.0
 """Longer than this no transaction is open: the coordinator ends it."""
 SLICE: Final = 5_000
+DRAINED: Final = 2_000
+BATCH_BYTES: Final = 16 * 1024 * 1024
+"""A batch is closed when its values come to this: 10,000 records may be 10 GB. At most a slice more, and that only as far as it had been fetched."""
+QUEUED_KIB: Final = 32 * 1024
+"""What a consumer fetches ahead, all partitions together [KiB]. A process has several consumers, so the client's default of 64 MiB each is too much."""
+FETCH_BYTES: Final = 8 * 1024 * 1024
+"""Of one answer of the broker; what is fetched ahead may be exceeded by that."""
+PRODUCED_KIB: Final = 64 * 1024
+"""Of a transaction on its way to the broker; more waits for room [KiB]. The client's default is 1 GiB."""
+TRANSACTION_TIMEOUT_MS: Final = 10_000
+"""The broker ends what a producer of ours leaves open after this."""
 AWAY: Final = 60.0
 """So long after brokers were last seen to be away a group may still be confused by it [s]."""
 BACKOFF_MS: Final = 10
@@ -74,7 +85,9 @@ def _listed(admin: AdminClient, asked: dict[TopicPartition, Any], level: Isolati
 class KafkaLog:
     """Log (streams/ports.py)."""
 
-    def __init__(self, bootstrap: str, *, session_timeout_ms: int = 10_000, heartbeat_ms: int = 2_000, transaction_timeout_ms: int = 10_000) -> None:
+    def __init__(
+        self, bootstrap: str, *, session_timeout_ms: int = 10_000, heartbeat_ms: int = 2_000, transaction_timeout_ms: int = TRANSACTION_TIMEOUT_MS
+    ) -> None:
         self._bootstrap = bootstrap
         self._session = {"session.timeout.ms": session_timeout_ms, "heartbeat.interval.ms": heartbeat_ms}
         self._transaction_timeout_ms = transaction_timeout_ms
@@ -113,6 +126,7 @@ class KafkaLog:
                 "retry.backoff.ms": BACKOFF_MS,
                 "compression.type": "lz4",
                 "message.max.bytes": LARGEST_REQUEST,
+                "queue.buffering.max.kbytes": PRODUCED_KIB,
             }
         )
         try:
@@ -163,6 +177,9 @@ class KafkaLog:
                 "auto.offset.reset": "error",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": QUEUED_KIB,
+                "fetch.max.bytes": FETCH_BYTES,
+                "fetch.queue.backoff.ms": 50,  # by default a full queue is looked at again after a second
                 **more,
             }
         )
@@ -343,9 +360,7 @@ class KafkaGroup:
             if self._starting:
                 self._start()
             first = self._consumer.poll(timeout)
-            if first is None:
-                return []
-            return self._at.records([first, *self._consumer.consume(most - 1, DRAIN)])
+            return [] if first is None else self._at.records(self._drain(first, most))
         except KafkaException as error:
             if _fatal(error.args[0]):
                 return self._fenced(Fenced(_name(error)))
@@ -353,6 +368,17 @@ class KafkaGroup:
             return []
         except Fenced as error:
             return self._fenced(error)
+
+    def _drain(self, first: Any, most: int) -> list[Any]:
+        """What there is besides, in slices, until it is enough: as many as asked for, or as many bytes."""
+        messages, size = [first], len(first)
+        while size < BATCH_BYTES and (asked := min(most - len(messages), DRAINED)) > 0:
+            more = self._consumer.consume(asked, DRAIN)
+            messages += more
+            size += sum(map(len, more))
+            if len(more) < asked:
+                break
+        return messages
 
     def _fenced(self, error: Fenced) -> list[Record]:
         if time.monotonic() - self._away_at >= AWAY:
@@ -388,7 +414,9 @@ class KafkaGroup:
         try:
             self._consumer.seek(TopicPartition(place.topic, place.partition, offset))
         except KafkaException as error:
-            if not _fatal(error.args[0]):  # else the next consume() sees it too, and knows what to do
+            if error.args[0].code() == KafkaError._STATE:  # it is still being started where it was
+                self._starting = True
+            elif not _fatal(error.args[0]):  # else the next consume() sees it too, and knows what to do
                 raise
 
     def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:
@@ -556,6 +584,10 @@ class KafkaReader:
         """The same as runs."""
         first = self._consumer.poll(timeout)
         return [] if first is None else self._at.runs([first, *self._consumer.consume(SLICE, DRAIN)])
+
+    def position(self, place: Place) -> int:
+        """Next offset, past markers."""
+        return self._at.next[place]
 
     def reached(self, place: Place) -> bool:
         """Whether the position, past markers, has come to the end of the range."""

@@ -363,6 +363,10 @@ class MemoryReader:
             out.extend(records)
         return out
 
+    def position(self, place: Place) -> int:
+        """Next offset."""
+        return self._ranges[place][0]
+
     def reached(self, place: Place) -> bool:
         """Whether the position has come to the end of the range."""
         position, end = self._ranges[place]

@@ -78,7 +78,7 @@ class Group(Protocol):
     def subscribe(self, topics: Sequence[str], ownership: Ownership) -> None: ...
 
     def consume(self, most: int, timeout: float) -> list[Record]:
-        """Poll, then drain for at most 2 ms. The only place where ownership changes. Never call it inside a transaction."""
+        """Poll, then drain for at most 2 ms, `most` records or some megabytes. The only place where ownership changes. Never call it inside a transaction."""
 
     def generation(self) -> Any | None:
         """Group metadata for send_offsets; None when not a member. Take it once per batch, right after consume()."""
@@ -166,8 +166,11 @@ class Reader(Protocol):
     def runs(self, timeout: float) -> list[Run]:
         """As poll; for a million records, of which nobody asks more than what they say."""
 
+    def position(self, place: Place) -> int:
+        """Next offset to be read. A position, not a count: markers and aborted records take offsets."""
+
     def reached(self, place: Place) -> bool:
-        """Whether the position has come to the range's end. A position, not a count: markers and aborted records take offsets."""
+        """Whether the position has come to the range's end."""
 
     def close(self) -> None: ...
 

@@ -28,6 +28,8 @@ from streams.store import Mark
 REAP_AFTER: Final = 2.0
 TELL_EVERY: Final = 5.0
 NOTHING_SEEN: Final = Sight({}, {}, 0)
+UNDECIDED: Final = "waits: an earlier owner's offsets are in a transaction that is not decided yet"
+OPEN: Final = "waits: its state is not read to the end; somebody's transaction may be open there"
 log = structlog.get_logger()
 
 
@@ -58,6 +60,7 @@ class Owned:
     sight: Sight = NOTHING_SEEN  # the state topics when it settled
     recall: Recall | None = None  # what was kept of it here is on its way into memory
     progress: dict[bytes, bytes | None] = field(default_factory=dict)  # newest of each key as read so far
+    ranges: dict[Place, tuple[int, int]] = field(default_factory=dict)  # what is to be read back from the topics
 
     @property
     def number(self) -> int:
@@ -75,6 +78,7 @@ class Recovery:
         self._reading: dict[int, Owned] = {}
         self._next = 0
         self._told, self._tell_at = "", 0.0
+        self._show_at = 0.0
 
     @property
     def reading(self) -> bool:
@@ -110,11 +114,14 @@ class Recovery:
                 self._restore(timeout)
         except Retry as error:
             self._tell(str(error))
+            self._clock.wait(timeout)  # the reader is not waited for meanwhile
 
     def enter(self, owned: Owned, phase: Phase, reason: str = "") -> None:
         """The column comes to a phase."""
         owned.phase, owned.since = phase, self._clock.monotonic()
         self._observer.phase(owned.number, phase.value, reason)
+        if phase in (Phase.SETTLE, Phase.RESTORE, Phase.TABLES):
+            self._observer.moved[owned.number] = owned.since
 
     # --- settle
 
@@ -125,7 +132,7 @@ class Recovery:
             self._settled([waiting[self._next % len(waiting)]])
         for owned in waiting:
             if owned.phase is Phase.SETTLE:
-                self._reap(owned, lambda owned=owned: self._group.owners(owned.column.inputs).values())  # type: ignore[misc]
+                self._reap(owned, lambda owned=owned: self._group.owners(owned.column.inputs).values(), UNDECIDED)  # type: ignore[misc]
 
     def _settled(self, waiting: Sequence[Owned]) -> bool:
         places = [place for owned in waiting for place in owned.column.inputs]
@@ -164,13 +171,29 @@ class Recovery:
         for run in self._reader.runs(0.0 if recalling else timeout):
             if run.partition in self._reading:
                 self._take(self._reading[run.partition], run)
+        self._show(self._reader)
         for owned in list(self._reading.values()):
             if owned.recall is not None:
                 continue
             if all(map(self._reader.reached, self._states(owned.column))):
                 self._finish(owned)
             else:  # below its high watermark without moving: somebody's transaction is open
-                self._reap(owned, lambda owned=owned: [owner for _, owner in owned.committed.values()])  # type: ignore[misc]
+                self._reap(owned, lambda owned=owned: [owner for _, owner in owned.committed.values()], OPEN)  # type: ignore[misc]
+
+    def _show(self, reader: Reader) -> None:
+        """How far it is, for whoever looks, and every few seconds in the log."""
+        now, all_read, all_of = self._clock.monotonic(), 0, 0
+        for owned in [owned for owned in self._reading.values() if owned.recall is None]:
+            read = sum(min(reader.position(place), end) - start for place, (start, end) in owned.ranges.items())
+            of = sum(end - start for start, end in owned.ranges.values())
+            self._observer.restores(owned.number, read, of, now)
+            all_read, all_of = all_read + read, all_of + of
+        if now >= self._show_at and self._reading:
+            first = min(self._reading.values(), key=lambda owned: owned.began)
+            name, began = first.column.world.processor.name, first.began
+            if self._show_at > began:  # what takes less is not worth a line
+                log.info("restoring", processor=name, columns=len(self._reading), read=all_read, of=all_of, seconds=round(now - began, 1))
+            self._show_at = now + TELL_EVERY
 
     def _recall(self, owned: Owned, until: float) -> None:
         """Some more of what was kept here; then the rest is to be read from the topics."""
@@ -184,7 +207,8 @@ class Recovery:
             owned.recall, owned.since = None, self._clock.monotonic()
             owned.column.reflected.restored(mark.offsets, mark.at)
             self._reader = self._reader or self._log.reader()
-            self._reader.add({place: (mark.offsets.get(place.topic, first), end) for place, (first, end) in owned.sight.ends.items()})
+            owned.ranges = {place: (mark.offsets.get(place.topic, first), end) for place, (first, end) in owned.sight.ends.items()}
+            self._reader.add(owned.ranges)
         except Retry:
             owned.recall = self._kept(owned)  # from its beginning
             raise
@@ -214,7 +238,7 @@ class Recovery:
         column.memory.flush(column.mark)
         self._read(owned)
         self._observer.restore(owned.number, len(column.memory), self._clock.monotonic() - owned.began)
-        self.enter(owned, Phase.TABLES)
+        self.enter(owned, Phase.TABLES, f"waits until these have been read: {', '.join(column.world.tables.topics)}" if column.world.tables.topics else "")
 
     def _read(self, owned: Owned) -> None:
         """There is nothing more to be read for it."""
@@ -245,9 +269,12 @@ class Recovery:
 
     # --- reap
 
-    def _reap(self, owned: Owned, owners: Callable[[], Iterable[str]]) -> None:
+    def _reap(self, owned: Owned, owners: Callable[[], Iterable[str]], reason: str) -> None:
         """End the open transaction of the last owner. If that one is alive after all it is fenced, builds itself anew and loses nothing."""
-        if owned.reaped or self._clock.monotonic() - owned.since < REAP_AFTER:
+        if self._clock.monotonic() - owned.since < REAP_AFTER:
+            return
+        self._observer.reasons[owned.number] = reason
+        if owned.reaped:
             return
         owned.reaped = True
         for owner in sorted(set(owners()) - {"", self._own_id}):

@@ -13,7 +13,7 @@ import httpx2
 
 from hub.demo.table import Screen
 from hub.runtime import PARTS
-from hub.up import Hub, healthy
+from hub.up import Hub, ready
 
 NAMES = {"shopify": "Shopify", "square": "Square", "woocommerce": "WooCommerce"}
 
@@ -30,7 +30,7 @@ class Story:
     def tell(self, entries: Sequence[dict[str, Any]], elapsed: float) -> list[str]:
         """Lines for what is new."""
         lines = [f"{_clock(elapsed)} {text}" for entry in entries if (text := self._entry(entry))]
-        if self._killed_at is not None and healthy(self._hub.config, "streams"):
+        if self._killed_at is not None and ready(self._hub.config, "streams"):
             took, self._killed_at = time.monotonic() - self._killed_at, None
             lines.append(f"{_clock(elapsed)} streams back after {took:.1f} s, {self._keys()} keys restored.")
         return lines

@@ -16,10 +16,12 @@ from hub import metrics
 from hub.errors import Retry
 from hub.runtime import Runtime
 from hub.store.tables import PROJECTIONS
-from hub.store.writer import Overtaken, connect, offsets, write
+from hub.store.writer import Overtaken, connect, offsets, shortage_units, write
 from schemas.catalogue import split_key
 from schemas.registry import RegistrySerde, Serde
 
+SUM_EVERY = 5.0
+"""Seconds between two looks at what is short, over the whole table."""
 TOPICS = tuple(p.topic for p in PROJECTIONS)
 
 
@@ -111,10 +113,14 @@ def run(runtime: Runtime) -> None:
     engine = _until_there(lambda: connect(config.sql_url), runtime)
     serde = RegistrySerde(config.registry_url)
     follower = Follower(config.bootstrap, serde, engine)
-    moved_at = time.monotonic()
+    moved_at, summed_at, unsummed = time.monotonic(), -SUM_EVERY, True
     while not runtime.stop.is_set():
         try:
             rows = follower.step()
+            unsummed = unsummed or rows > 0
+            if unsummed and time.monotonic() - summed_at > SUM_EVERY:
+                metrics.stock_shortage_units.set(shortage_units(engine))
+                unsummed, summed_at = False, time.monotonic()
         except Overtaken:
             runtime.log.warning("store-overtaken")
             follower.seek()

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, select, update
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from hub.errors import Retry
-from hub.store.tables import LAYOUT, PROJECTIONS, Projection, metadata, progress
+from hub.store.tables import LAYOUT, PROJECTIONS, Projection, metadata, progress, stock
 
 BY_TOPIC: Mapping[str, Projection] = {p.topic: p for p in PROJECTIONS}
 
@@ -85,6 +85,15 @@ def write(engine: Engine, batch: Mapping[str, Sequence[tuple[Sequence[str], Any 
                 if claimed.rowcount != 1:
                     raise Overtaken(f"{topic} {partition} is no longer at {before}")
             return sum(_apply(sql, BY_TOPIC[topic], rows) for topic, rows in batch.items())
+    except OperationalError as error:
+        raise Retry(f"the SQL store does not answer ({type(error.orig).__name__})") from None
+
+
+def shortage_units(engine: Engine) -> int:
+    """Units promised and not there, all places together. Raises Retry."""
+    try:
+        with engine.connect() as sql:
+            return int(sql.execute(select(func.coalesce(func.sum(stock.c.shortage), 0))).scalar_one())
     except OperationalError as error:
         raise Retry(f"the SQL store does not answer ({type(error.orig).__name__})") from None
 

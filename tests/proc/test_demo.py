@@ -90,6 +90,12 @@ class Running:
         rows = [line for line in self.metrics(0).splitlines() if line.startswith("crossdock_events_ingested_total{")]
         return int(sum(float(row.rsplit(" ", 1)[1]) for row in rows))
 
+    def engines(self) -> Any:
+        """What `crossdock engine status` says of it, once that is that all is well."""
+        command = [*CROSSDOCK, "engine", "status", "--json", "-c", str(self.folder / "data" / "run" / "hub.yaml")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
     def report(self) -> Any:
         """The JSON it wrote."""
         assert (self.folder / "out.json").exists(), self.text
@@ -127,6 +133,12 @@ def test_every_part_is_killed_once_and_every_channel_is_right(demo: Any) -> None
         eventually(lambda part=part, before=before: running.pid(part) not in (0, before), within=30)
     for number, part in enumerate(PARTS):
         eventually(lambda number=number, part=part: f'crossdock_part_restarts_total{{part="{part}"}} 1.0' in running.metrics(number), within=30)
+
+    told = eventually(running.engines, within=60)
+    assert {seen["slot"] for seen in told["processes"]} == {"0"}
+    assert {(processor["name"], column["phase"]) for processor in told["processors"] for column in processor["columns"]} == {
+        (name, "run") for name in ("normalise", "item", "order", "stock")
+    }
 
     code = running.end(180)
 

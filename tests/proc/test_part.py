@@ -12,6 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from hub.config import load
+from hub.engines.status import addresses
 from hub.runtime import PARTS
 from hub.supervise import CROSSDOCK
 from tests.support import eventually
@@ -54,6 +56,8 @@ def test_a_second_of_a_part_on_one_machine_serves_its_metrics_elsewhere(tmp_path
         for port in (mine, second):
             answer = eventually(lambda port=port: httpx2.get(f"http://127.0.0.1:{port}/healthz", trust_env=False), within=10)
             assert (answer.status_code, answer.json()["parts"]["start"]["detail"]) == (503, "waits for the broker")
+        config = load(tmp_path / "hub.yaml", secrets=False)
+        eventually(lambda: addresses(config) == [f"http://127.0.0.1:{port}" for port in (mine, second)])
         refused = run(tmp_path, "0")
         assert refused.wait(30) == 2
         assert refused.stderr is not None
@@ -67,3 +71,4 @@ def test_a_second_of_a_part_on_one_machine_serves_its_metrics_elsewhere(tmp_path
             assert process.wait(20) == 0
             if process.stderr is not None:
                 process.stderr.close()
+    assert addresses(config) == [f"http://127.0.0.1:{mine}"]  # by the settings alone: what has ended answers nowhere

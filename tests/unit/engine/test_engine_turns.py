@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
 from hub.errors import Retry, Stop
 from streams.engine import Engine
 from streams.memory_log import MemoryLog
-from streams.observer import Observer
+from streams.observer import Observer, Restoring
 from streams.ports import Place
 from tests.broker.counters import Counter, Routes, Serde
 from tests.unit.engine.simulation import Clock
@@ -211,6 +212,197 @@ def test_observer() -> None:
     assert bench.home not in observer.phases
     assert place not in observer.lag
     assert Observer().lag == {}
+
+
+def test_restore_is_shown_in_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markers and records that compaction took away count: what is read is a position, and it comes to its end."""
+    monkeypatch.setattr("streams.memory_log.SLICE", 4)
+    bench = Bench()
+    bench.engine.start()
+    for _ in range(10):
+        bench.feed()
+        bench.turns(2)
+    bench.log.compact("count-state")
+    heir = bench.new()
+    heir.start()
+    shown: list[Restoring] = []
+    while bench.home not in heir.observer.keys:
+        heir.step(0.0)
+        shown += [heir.observer.restoring[bench.home]] if bench.home in heir.observer.restoring else []
+        bench.clock.wait(1.0)
+    states = [Place(topic, bench.home) for topic in (*bench.counter.states, "internal.count.progress")]
+    offsets = sum(end for _, end in bench.log.ends(states, committed=False).values())
+    assert offsets > 20  # 10 records and 10 markers at least
+    reads = [each.read for each in shown]
+    assert reads == sorted(reads)
+    assert 0 < reads[0] < reads[-1] <= offsets
+    assert {each.of for each in shown} == {offsets}
+    assert heir.observer.moved[bench.home] > shown[0].began
+    assert heir.observer.restoring == {}
+
+
+def test_a_registry_that_goes_away_during_a_restore_costs_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress records can not be decoded for a while: what was read along with them is restored all the same."""
+    bench = Bench()
+    bench.engine.start()
+    for number in range(6):
+        bench.log.append("in", b"k1", msgspec.json.encode({"id": number, "key": "k1", "n": 1}), bench.home)
+        bench.turns(2)
+    serde = Forgetful()
+    bench.engine = bench.new(serde=serde)
+    bench.engine.start()
+    bench.turns()
+    assert bench.engine.observer.phases[bench.home] == "restore"
+    serde.away = False
+    bench.turns()
+    bench.feed()
+    bench.turns()
+    lines = [msgspec.json.decode(record.value or b"") for record in bench.log.committed_records("ledger")]
+    assert [line["total"] for line in lines] == [1, 2, 3, 4, 5, 6, 7]
+    assert bench.engine._owned[bench.home].column.book.transaction == 7
+
+
+class Forgetful(Serde):
+    """A registry that is away when the first progress record is to be read."""
+
+    away = True
+
+    def unframe(self, topic: str, data: bytes) -> Any:
+        if self.away and topic.endswith(".progress"):
+            raise Retry("away")
+        return super().unframe(topic, data)
+
+
+def test_tables_that_can_not_be_decoded_are_not_piled_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the registry is away no more of them is read than is waited for; afterwards all of it is."""
+    monkeypatch.setattr("streams.memory_log.SLICE", 5)
+    bench = Bench()
+    for number in range(100):
+        bench.log.append("items", b"%d" % number, msgspec.json.encode({"key": str(number), "ids": [f"i{number}"]}))
+    bench.serde.down = True
+    bench.engine.start()
+    bench.turns(30)
+    assert 0 < len(bench.engine._arriving) <= 10
+    bench.serde.down = False
+    bench.turns(30)
+    assert bench.phases() == {"run"}
+    assert all(bench.engine._tables.known(f"i{number}") for number in range(100))
+
+
+def test_a_long_restore_is_told_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line every five seconds with how much of how much; none for one that is done at once."""
+    bench = Bench()
+    bench.engine.start()
+    for _ in range(10):
+        bench.feed()
+        bench.turns(2)
+    assert restore_lines(bench, 0.1) == []
+    monkeypatch.setattr("streams.memory_log.SLICE", 1)
+    told = restore_lines(bench, 2.0)
+    assert len(told) >= 2
+    assert told[0]["processor"] == "count"
+    assert 0 < told[0]["read"] < told[1]["read"] < told[1]["of"] == told[0]["of"]
+
+
+def restore_lines(bench: Bench, seconds: float) -> list[Any]:
+    """What a restore logs of how far it is, when each of its turns takes so long."""
+    heir = bench.new()
+    heir.start()
+    with structlog.testing.capture_logs() as lines:
+        while bench.home not in heir.observer.keys:
+            heir.step(0.0)
+            bench.clock.wait(seconds)
+    return [line for line in lines if line["event"] == "restoring"]
+
+
+def test_the_age_of_what_waits_is_bounded() -> None:
+    """No record that waits is older than the last moment at which none did, or than the last one that was processed."""
+    bench = Bench()
+    place = Place("in", bench.home)
+    bench.engine.start()
+    bench.turns()
+    at_rest = bench.clock.wall_ms()
+    bench.clock.wait(7.0)
+    bench.serde.down = True
+    bench.log.append("in", b"k1", msgspec.json.encode({"id": 1, "key": "k1", "n": 1}), bench.home, (), bench.clock.wall_ms())
+    bench.turns(3)
+    observer = bench.engine.observer
+    assert observer.phases[bench.home] == "held"
+    assert observer.lag[place] == 1
+    assert at_rest - 1_000 <= observer.oldest[place] <= at_rest
+    heir = bench.new()  # knows nothing of that moment: goes by the record itself
+    heir.start()
+    while "held" not in heir.observer.phases.values():
+        heir.step(0.0)
+        bench.clock.wait(0.01)
+    assert heir.observer.oldest[place] == bench.log.committed_records("in")[0].at
+
+
+def test_columns_that_each_wait_for_a_dependency_do_not_keep_the_engine_from_its_group() -> None:
+    """Once a pass has taken its time, the other columns have their turn after the next consume(); nothing is skipped."""
+    bench = Bench()
+    other = next(key for key in map(str, range(99)) if Routes().partition_for(key, 2) != bench.home)
+    serde = Slow(bench.clock)
+    bench.engine = bench.new(serde=serde)
+    bench.engine.start()
+    bench.turns()
+    serde.takes = 11.0
+    bench.feed()
+    bench.log.append("in", other.encode(), msgspec.json.encode({"id": 7, "key": other, "n": 1}), 1 - bench.home)
+    before = bench.clock.seconds
+    bench.engine.step(0.0)
+    assert bench.clock.seconds - before < 12.0
+    assert sorted(bench.engine.observer.phases.values()) == ["held", "run"]
+    serde.takes = 0.0
+    bench.turns(4)
+    bench.clock.wait(5.0)
+    bench.turns()
+    assert bench.counted() == 2
+
+
+class Slow(Serde):
+    """A registry that takes its time, and then does not answer."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock, self.takes = clock, 0.0
+
+    def unframe(self, topic: str, data: bytes) -> Any:
+        if self.takes and topic == "in":
+            self.clock.wait(self.takes)
+            raise Retry("took too long")
+        return super().unframe(topic, data)
+
+
+def test_what_the_loop_waits_for_is_told() -> None:
+    """While no outcome is known nothing turns; the observer says why, and no longer than that."""
+    bench = Bench()
+    bench.engine.start()
+    bench.turns()
+    told: list[str] = []
+
+    def ask() -> int:
+        told.append(bench.engine.observer.waiting)
+        if len(told) < 3:
+            raise Retry("the coordinator is away")
+        return 7
+
+    assert bench.engine._insist(ask) == 7
+    assert told == ["", "the coordinator is away", "the coordinator is away"]
+    assert bench.engine.observer.waiting == ""
+
+
+def test_what_a_column_waits_for_on_its_way() -> None:
+    """Tables that are not read yet, and offsets that are not decided yet, are named."""
+    bench = Bench()
+    bench.log.append("items", b"I", msgspec.json.encode({"key": "I", "ids": ["i1"]}))
+    bench.serde.down = True
+    bench.engine.start()
+    bench.turns()
+    assert set(bench.engine.observer.reasons.values()) == {"waits until these have been read: items"}
+    bench.serde.down = False
+    bench.turns()
+    assert bench.engine.observer.reasons == {}
 
 
 def test_failpoint() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from streams import kafka_log
 from streams.kafka_log import Fenced, KafkaGroup, KafkaTransactions
@@ -148,3 +148,79 @@ def test_an_old_trouble_excuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(kafka_log, "AWAY", 0.0)
     with pytest.raises(Fenced):
         made.consume(10, 0.0)
+
+
+class Full:
+    """A consumer with more than enough records fetched, each of that size."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.offset = size, -1
+
+    def poll(self, timeout: float) -> Any:
+        """The next."""
+        self.offset += 1
+        message: Any = Message(topic="in", partition=0, offset=self.offset, value=b"x" * self.size, timestamp=(1, 0))
+        return message
+
+    def consume(self, most: int, timeout: float) -> list[Any]:
+        """As many as asked for."""
+        return [self.poll(0.0) for _ in range(most)]
+
+
+@pytest.mark.parametrize(("size", "least", "most"), [(10, 10_000, 10_000), (10_000, 1_600, 4_001)])
+def test_a_batch_is_closed_by_its_bytes(size: int, least: int, most: int) -> None:
+    """Small records come by the ten thousand; of large ones as many as make sixteen megabytes, and a slice more at most."""
+    consumer = Full(size)
+    made = KafkaGroup(lambda _: cast(Any, consumer), lambda: pytest.fail("nobody asked who owns"))
+    records = made.consume(10_000, 0.0)
+    assert least <= len(records) <= most
+    assert [record.offset for record in records] == list(range(len(records)))
+    assert made.consume(1, 0.0)[0].offset == len(records)
+
+
+class Starting(Member):
+    """A consumer that cannot be sought yet: what it was assigned is still being started."""
+
+    def __init__(self, trouble: Callable[[KafkaError], None]) -> None:
+        super().__init__(trouble)
+        self.assigned: list[list[tuple[int, int]]] = []
+
+    def assign(self, places: Any) -> None:
+        """Where it is to begin."""
+        self.assigned.append([(place.partition, place.offset) for place in places])
+
+    def pause(self, places: object) -> None:
+        """Nothing is paused here."""
+
+    def resume(self, places: object) -> None:
+        """Nor resumed."""
+
+    def seek(self, place: object) -> None:
+        """As confluent-kafka's, too early."""
+        raise KafkaException(KafkaError(KafkaError._STATE, "Failed to seek: Local: Erroneous state"))
+
+    def poll(self, timeout: float) -> None:
+        """Assigned at first, then nothing comes."""
+        self.polls += 1
+        if self.polls == 1:
+            self.on_assign(self, [TopicPartition("in", 0), TopicPartition("in", 1)])
+
+
+def test_what_is_sought_while_it_is_still_being_started_is_started_there() -> None:
+    """The client refuses such a seek. It is not lost and ends nothing: the next consume() assigns anew, at that offset."""
+    members: list[Starting] = []
+
+    def make(trouble: Callable[[KafkaError], None]) -> Any:
+        members.append(Starting(trouble))
+        return members[-1]
+
+    made = KafkaGroup(make, lambda: pytest.fail("nobody asked who owns"))
+    made.subscribe(["in"], Owner())
+    made.consume(10, 0.0)
+    for number in (0, 1):
+        made.seek(Place("in", number), 5)
+    made.resume([Place("in", 0), Place("in", 1)])
+    made.consume(10, 0.0)
+    made.seek(Place("in", 1), 3)
+    made.consume(10, 0.0)
+    assert members[0].assigned == [[], [(0, 5), (1, 5)], [(0, 5), (1, 3)]]

@@ -148,7 +148,15 @@ def run(seed: int, fatal: bool) -> Any:
         offset += column.events
         (column.merge if rng.random() < 0.8 else column.drop)()
         state = {address: column.memory.get(*address) for address in column.memory.all_keys()}
-        seen.append((state, {address: column.memory.wake(address) for address in state}, [column.memory.waiting(index) for index in column.memory.waited_for()], dict(column.book.records), column._run))
+        seen.append(
+            (
+                state,
+                {address: column.memory.wake(address) for address in state},
+                [column.memory.waiting(index) for index in column.memory.waited_for()],
+                dict(column.book.records),
+                column._run,
+            )
+        )
     return seen
 
 

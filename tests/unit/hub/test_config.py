@@ -59,6 +59,19 @@ def changed(channel: str, **fields: Any) -> dict[str, Any]:
     return config
 
 
+def test_whoever_talks_to_no_channel_needs_no_secrets(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the engines do is known without them; places and connectors are checked all the same."""
+    monkeypatch.delenv("T_TOKEN")
+    path = write(hub())
+    with pytest.raises(ConfigError, match="T_TOKEN"):
+        load(path)
+    config = load(path, secrets=False)
+    assert config.domains == ("square", "woocommerce")
+    assert config.channels["till"].locations == {"lyon": "L1"}
+    with pytest.raises(ConfigError, match="there is no place"):
+        load(write(changed("till", locations={"nowhere": "L1"})), secrets=False)
+
+
 def test_good_settings_are_read_and_secrets_resolved_but_never_shown(write: Any) -> None:
     """A reference becomes the secret; neither repr nor str of the settings shows it."""
     config = load(write(hub()))

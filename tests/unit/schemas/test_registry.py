@@ -163,8 +163,9 @@ AWAY: dict[str, Answer] = {
 
 
 @pytest.mark.parametrize("answer", AWAY.values(), ids=AWAY.keys())
-def test_a_registry_that_does_not_answer_is_waited_for(fake: Fake, answer: Answer) -> None:
+def test_a_registry_that_does_not_answer_is_waited_for(fake: Fake, answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known about the bytes then: Retry, never a dead letter; and nothing of URL or answer that may be secret is shown."""
+    monkeypatch.setattr(registry, "AWAY", 0.0)
     fake.answer = answer
     for attempt in (
         lambda: fake.serde.frame("event.stock", COUNT),
@@ -174,6 +175,27 @@ def test_a_registry_that_does_not_answer_is_waited_for(fake: Fake, answer: Answe
         with pytest.raises(Retry, match=r"http://127\.0\.0\.1:1/apis/ccompat/v7") as retried:
             attempt()
         assert "hunter2" not in str(retried.value)
+
+    fake.answer = found("event.stock", 7)
+    assert fake.serde.unframe("event.stock", fake.serde.frame("event.stock", COUNT)) == COUNT
+
+
+def test_a_slow_registry_costs_its_time_once_and_not_each_who_asks(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve columns that each wait for it would keep their process from its group; one that refuses at once is asked every time."""
+    now = 100.0
+    monkeypatch.setattr(registry.time, "monotonic", lambda: now)
+    fake.answer = slow
+    for _ in range(12):
+        with pytest.raises(Retry) as retried:
+            fake.serde.frame("event.stock", COUNT)
+    assert len(fake.asked) == 1
+    assert retried.value.after == 5.0
+
+    now, fake.answer = 105.0, unreachable
+    for _ in range(3):
+        with pytest.raises(Retry):
+            fake.serde.frame("event.stock", COUNT)
+    assert len(fake.asked) == 4
 
     fake.answer = found("event.stock", 7)
     assert fake.serde.unframe("event.stock", fake.serde.frame("event.stock", COUNT)) == COUNT

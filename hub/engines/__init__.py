@@ -1,0 +1,1 @@
+"""What an operator sees of the engines: figures of a process, the view from Kafka, `crossdock engine`."""
