@@ -30,6 +30,8 @@ DRAIN: Final = 0.002
 ANSWER: Final = 15.0
 OFFSETS_ANSWER: Final = 10.0
 """Longer than this no transaction is open: the coordinator ends it."""
+LEAVE: Final = 3.0
+"""Seconds a member may take to leave; one that cannot is missed when its session ends."""
 SLICE: Final = 5_000
 AWAY: Final = 60.0
 """So long after brokers were last seen to be away a group may still be confused by it [s]."""
@@ -371,7 +373,12 @@ class KafkaGroup:
         return end if end >= 0 else None
 
     def close(self) -> None:
-        """A static member does not leave: its partitions wait for its slot until the session ends."""
+        """Leave, so that others take its partitions at once. A static member that is only closed stays until its session ends
+        (which is what a killed one wants: it is back before that), so it has to unsubscribe first (ADR 0008)."""
+        self._consumer.unsubscribe()
+        until = time.monotonic() + LEAVE
+        while self._consumer.memberid() and time.monotonic() < until:
+            self._consumer.poll(0.02)
         self._consumer.close()
         if self._looker is not None:
             self._looker.close()
