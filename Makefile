@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: setup demo test check test-containers
+.PHONY: setup demo test check test-faults test-containers
 
 setup: $(READY)
 
@@ -34,6 +34,10 @@ test: setup
 
 check: setup
 	@$(BIN)/python -m tests.lanes check
+
+# Processes, broker, network and registry broken in every way we know, for half an hour: CROSSDOCK_FAULT_ROUNDS=50, CROSSDOCK_FAULT_SEED=...
+test-faults: setup
+	@$(BIN)/python -m tests.lanes faults
 
 # The broker's behaviour on a Kafka in a container: needs Docker or Podman.
 test-containers: setup
