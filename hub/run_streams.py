@@ -18,6 +18,7 @@ from schemas.registry import RegistrySerde
 from streams.clock import SystemClock
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
+from streams.limits import DlqLimit
 from streams.normalise import ChannelMapping
 from streams.observer import Observer
 from streams.ports import Stop
@@ -34,6 +35,11 @@ def topology(config: HubConfig) -> tuple[Processor, ...]:
         name: ChannelMapping(name, c.domain, c.connector.streams, {native: ours for ours, native in c.locations.items()}) for name, c in config.channels.items()
     }
     return build(config.places, mappings, patience_ms=int(config.unknown_item_after_s * 1000))
+
+
+def limit(config: HubConfig) -> DlqLimit:
+    """When dead letters stop a partition."""
+    return DlqLimit(consecutive=config.streams.dead_letters_in_a_row, ratio=config.streams.dead_letters_ratio)
 
 
 class Figures(Observer):
@@ -88,8 +94,9 @@ def run(runtime: Runtime) -> None:
     for processor in topology(config):
         figures = Figures(processor.name)
         engine = Engine(
-            processor, KafkaLog(config.bootstrap), RegistrySerde(config.registry_url), SystemClock(), slot=runtime.slot, prefix=config.name, observer=figures
-        )
+            processor, KafkaLog(config.bootstrap), RegistrySerde(config.registry_url), SystemClock(),
+            slot=runtime.slot, prefix=config.name, observer=figures, limit=limit(config),
+        )  # fmt: skip
         runtime.health.check(lambda figures=figures, engine=engine: figures.look(engine.group_id))  # type: ignore[misc]
         threads.append(threading.Thread(target=_guarded, args=(engine, runtime), name=processor.name))
     for thread in threads:

@@ -144,7 +144,9 @@ def _accounting(report: Report, run: Line, by_topic: Mapping[str, Sequence[Line]
             continue
         fates.update(counts)
         here = [record for record in log if record["partition"] == partition]
-        report.must(counts.total() + book["parked"] == len(here), f"O1 partition {partition}: {len(here)} inputs, {counts.total()} fates, {book['parked']} parked")
+        report.must(
+            counts.total() + book["parked"] == len(here), f"O1 partition {partition}: {len(here)} inputs, {counts.total()} fates, {book['parked']} parked"
+        )
         after = max((record["offset"] + 1 for record in here), default=0)
         report.must(book["next_offset"] >= after, f"O1 partition {partition} was read to {book['next_offset']} of {after}")
     partitions = {record["partition"] for record in log}
@@ -153,7 +155,9 @@ def _accounting(report: Report, run: Line, by_topic: Mapping[str, Sequence[Line]
     report.must(fates["dead"] == sum(not ok for ok in good.values()), f"O1 {fates['dead']} are counted as dead, {sum(not ok for ok in good.values())} are bad")
     written = [topics[name] for name in ("ledger", "state", "dead") if name in topics]
     for topic in written:
-        report.must(produced[topic] == len(by_topic[topic]), f"O1 {produced[topic]} records are said to be written to {topic}, {len(by_topic[topic])} are there")
+        report.must(
+            produced[topic] == len(by_topic[topic]), f"O1 {produced[topic]} records are said to be written to {topic}, {len(by_topic[topic])} are there"
+        )
 
 
 # --- O2, O5

@@ -25,7 +25,6 @@ from streams.ports import Log
 from streams.step import Input, Out, Step, View
 from tests.broker.counters import Counter, Routes, Serde
 
-
 HEARTBEAT_MS = 1_500
 
 

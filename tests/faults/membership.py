@@ -119,12 +119,12 @@ def measure(way: str, bootstrap: str, rounds: int) -> dict[str, list[float]]:
             for _ in range(rounds):
                 during("scale up 1 -> 2", lambda: world.start("1"), lambda: len(world.processes[-1].running()) == 2)
                 second = world.processes[-1]
-                during("scale down 2 -> 1", second.stop, lambda: len(first.running()) == PARTITIONS)
+                during("scale down 2 -> 1", second.stop, lambda first=first: len(first.running()) == PARTITIONS)
                 during("kill -9, same slot", lambda first=first: (first.kill(), world.start("0")), lambda: len(world.processes[-1].running()) == PARTITIONS)
                 first = world.processes[-1]
                 second = world.start("1")
                 eventually(lambda second=second: len(second.running()) == 2, within=60)
-                during("kill -9, other slot", second.kill, lambda: len(first.running()) == PARTITIONS)
+                during("kill -9, other slot", second.kill, lambda first=first: len(first.running()) == PARTITIONS)
         world.drained()
         world.verdict()
     finally:

@@ -179,7 +179,10 @@ class Proxy:
             return
         pair = Pair(writer, broker)
         self._pairs.add(pair)
-        ways = {asyncio.create_task(self._pass(pair, reader, broker, answers=False)), asyncio.create_task(self._pass(pair, broker_reader, writer, answers=True))}
+        ways = {
+            asyncio.create_task(self._pass(pair, reader, broker, answers=False)),
+            asyncio.create_task(self._pass(pair, broker_reader, writer, answers=True)),
+        }
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -37,18 +37,18 @@ FAILPOINTS = ("engine.after-consume", "engine.before-offsets", "engine.before-co
 
 
 class Process:
-    """One engine (tests/faults/engine.py)."""
+    """One engine (tests/faults/engine.py), or one part of a hub. Its pipe to us ends with us, and so does it."""
 
-    def __init__(self, history: History, slot: str, command: list[str], failpoint: str) -> None:
+    def __init__(self, history: History, slot: str, command: Sequence[str], **environment: str) -> None:
         self._history, self.slot = history, slot
         self.log = history.log(f"engine-{slot}")
         self._from = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env={**os.environ, "CROSSDOCK_FAILPOINT": failpoint}
+                command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, env={**os.environ, **environment}, start_new_session=True
             )
         self.pid = self._process.pid
-        history.say("started", slot=slot, pid=self.pid, failpoint=failpoint)
+        history.say("started", slot=slot, pid=self.pid, **environment)
 
     def said(self, what: str, **like: Any) -> list[dict[str, Any]]:
         """Its own lines of this kind, since it was started."""
@@ -109,6 +109,32 @@ class Process:
         self._process.stdin.close()
 
 
+class Feeder:
+    """A producer that writes down what it sent and what it was told of it. A record's id in the history is the hash of its bytes."""
+
+    def __init__(self, history: History, bootstrap: str) -> None:
+        self._history = history
+        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 15_000})
+
+    def put(self, topic: str, value: bytes, key: bytes, partition: int, *, good: bool = True, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        """One record. `good` is what its sender knows of it."""
+        name = sha256(value).hexdigest()[:16]
+        self._history.say("sent", id=name, key=text(key), good=good)
+
+        def report(error: KafkaError | None, message: Any) -> None:
+            if error is None:
+                self._history.say("acked", id=name, partition=message.partition(), offset=message.offset())
+            else:
+                self._history.say("unknown", id=name, error=error.name())
+
+        self._producer.produce(topic, value, key, partition, headers=list(headers), on_delivery=report)
+        self._producer.poll(0)
+
+    def flush(self) -> None:
+        """Everything is acknowledged or given up."""
+        assert self._producer.flush(60) == 0
+
+
 class World:
     """Topics, engines and the feeder of one test. `bootstrap` is what the engines are told; the test's own clients use `direct`."""
 
@@ -130,7 +156,7 @@ class World:
         self._admin = AdminClient({"bootstrap.servers": self.direct})
         self._create()
         self._fed = 0
-        self._producer = Producer({"bootstrap.servers": self.direct, "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 15_000})
+        self.feeder = Feeder(self.history, self.direct)
 
     def _create(self) -> None:
         new = []
@@ -149,7 +175,7 @@ class World:
     def start(self, slot: str = "0", failpoint: str = "") -> Process:
         """An engine in a slot."""
         command = [sys.executable, "-m", *self.engine, self._bootstrap, self.prefix, slot, str(self._session_ms)]
-        process = Process(self.history, slot, command, failpoint)
+        process = Process(self.history, slot, command, CROSSDOCK_FAILPOINT=failpoint)
         self.processes.append(process)
         return process
 
@@ -162,25 +188,12 @@ class World:
             key = f"k{self.random.randrange(KEYS)}"
             self.put(msgspec.json.encode({"id": self._fed, "key": key, "n": 1}), key.encode())
         if wait:
-            self.flush()
+            self.feeder.flush()
 
-    def put(self, value: bytes, key: bytes, *, good: bool = True, headers: list[tuple[str, bytes]] | None = None) -> None:
-        """One record; its id in the history is the hash of its bytes. `good` is what its sender knows of it."""
-        name, partition = sha256(value).hexdigest()[:16], partition_for(key.decode("utf-8", "replace").split("|")[0], PARTITIONS)
-        self.history.say("sent", id=name, key=text(key), good=good)
-
-        def report(error: KafkaError | None, message: Any) -> None:
-            if error is None:
-                self.history.say("acked", id=name, partition=message.partition(), offset=message.offset())
-            else:
-                self.history.say("unknown", id=name, error=error.name())
-
-        self._producer.produce(self.input, value, key, partition, headers=headers or [], on_delivery=report)
-        self._producer.poll(0)
-
-    def flush(self) -> None:
-        """Everything is acknowledged or given up."""
-        assert self._producer.flush(60) == 0
+    def put(self, value: bytes, key: bytes, *, good: bool = True, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        """One record where its key belongs."""
+        partition = partition_for(key.decode("utf-8", "replace").split("|")[0], PARTITIONS)
+        self.feeder.put(self.input, value, key, partition, good=good, headers=headers)
 
     @contextmanager
     def load(self, per_second: float) -> Iterator[None]:
@@ -201,7 +214,7 @@ class World:
         finally:
             done.set()
             thread.join()
-            self.flush()
+            self.feeder.flush()
 
     # --- the end of a run
 
@@ -227,7 +240,7 @@ class World:
 
     def drained(self, within: float = DRAINED_WITHIN) -> None:
         """The faults are over: wait until all that is in the log is done."""
-        self.flush()
+        self.feeder.flush()
         self.history.say("faults-over")
         wanted = {number: end for number, end in enumerate(self.ends(self.input)) if end}
         eventually(lambda: _equal(self.positions(), wanted), within=within, every=0.2)
@@ -235,7 +248,9 @@ class World:
 
     def verdict(self) -> check.Report:
         """Keep the topics as they are and let the checker decide; its report, which must be without problems."""
-        self.history.keep(line for topic in (self.input, self.ledger, self.state, self.dead, self.progress) for line in read_topic(self.direct, topic, PARTITIONS))
+        self.history.keep(
+            line for topic in (self.input, self.ledger, self.state, self.dead, self.progress) for line in read_topic(self.direct, topic, PARTITIONS)
+        )
         self.last = check.of(self.history.path)
         assert not self.last.problems, self.last
         return self.last
@@ -263,7 +278,6 @@ class World:
         """End what is left."""
         for process in self.processes:
             process.end()
-        self._producer.purge()
         self.history.close()
 
 

@@ -10,6 +10,8 @@ import yaml
 
 from hub.config import load, load_places
 from hub.errors import ConfigError
+from hub.run_streams import limit
+from streams.limits import DlqLimit
 
 LOCATIONS: dict[str, Any] = {
     "locations": {"lyon": {"authority": "hub", "opening": "till"}, "dc": {"authority": "hub"}},
@@ -125,3 +127,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """No traceback for the commonest mistake."""
     with pytest.raises(ConfigError, match="there is no such file"):
         load_places(tmp_path / "locations.yaml")
+
+
+def test_the_limits_of_dead_letters_reach_the_engine(write: Any) -> None:
+    """As they are when nothing is said, and as an operator sets them."""
+    assert limit(load(write(hub()))) == DlqLimit()
+    assert limit(load(write(hub(streams={"dead_letters_in_a_row": 5_000, "dead_letters_ratio": 1.0})))) == DlqLimit(consecutive=5_000, ratio=1.0)
+    for wrong in ({"dead_letters_in_a_row": -1}, {"dead_letters_ratio": 1.5}, {"dead_letters": 1}):
+        with pytest.raises(ConfigError, match="streams"):
+            load(write(hub(streams=wrong)))
