@@ -100,7 +100,9 @@ def checks() -> tuple[bool, str]:
 def tests(lane: str) -> tuple[bool, str]:
     """One pytest session. A lane without tests has failed: somebody believes it tests something."""
     junit = ROOT / "build" / "junit" / f"{lane}.xml"
-    code, last = follow((_PYTHON, "-m", "pytest", "-q", f"--junitxml={junit}", "-o", "faulthandler_timeout=600", *SELECTIONS[lane]), FAULTS_LIMIT if lane == "faults" else LIMIT)
+    code, last = follow(
+        (_PYTHON, "-m", "pytest", "-q", f"--junitxml={junit}", "-o", "faulthandler_timeout=600", *SELECTIONS[lane]), FAULTS_LIMIT if lane == "faults" else LIMIT
+    )
     return code == 0, last
 
 

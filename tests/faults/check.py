@@ -73,6 +73,8 @@ def decide(history: Sequence[Line], records: Sequence[Line]) -> Report:
         _books(report, by_topic[topics["ledger"]], by_topic[topics["state"]])
         _model(report, by_topic[topics["input"]], by_topic[topics["ledger"]], by_topic[topics["state"]], good)
         _owners(report, run, by_topic[topics["ledger"]])
+    if "raw" in topics:
+        _door(report, history, by_topic[topics["raw"]])
     _reports(report, history)
     _liveness(report, history, run["within"])
     report.facts |= {what: n for what in ("killed", "frozen", "cut", "observed") if (n := sum(line["what"] == what for line in history))}
@@ -214,6 +216,23 @@ def _owners(report: Report, run: Line, ledger: Sequence[Line]) -> None:
 
 
 # --- the rest
+
+
+def _door(report: Report, history: Sequence[Line], raw: Sequence[Line]) -> None:
+    """What a channel was told by the door: 200 means that it is in the log; anything else may or may not be there. A door that cannot
+    take something says 503 and when to come again, or nothing at all; never another word, for a channel would believe it."""
+    asked = [line for line in history if line["what"] == "asked"]
+    taken = {line["id"] for line in asked if line["status"] == 200}
+    there = Counter(_json(record)["native_id"] for record in raw)
+    for name in sorted(taken):
+        report.must(there[name] > 0, f"O1 {name} was answered 200 and is not in the log")
+    for name in there:
+        report.must(name in {line["id"] for line in asked}, f"O1 {name} is in the log and nobody sent it")
+    for line in asked:
+        report.must(line["status"] in (0, 200, 503), f"{line['id']} was answered {line['status']}")
+        report.must(line["status"] != 503 or line["retry_after"], f"{line['id']} was answered 503 without Retry-After")
+    statuses = Counter(line["status"] for line in asked)
+    report.facts |= {"webhooks": len({line["id"] for line in asked}), "in raw": there.total(), "answers": dict(sorted(statuses.items()))}
 
 
 def _reports(report: Report, history: Sequence[Line]) -> None:

@@ -131,7 +131,7 @@ class Hub:
         """The faults are over: everything in the watched input is done."""
         self.feeder.flush()
         self.history.say("faults-over")
-        topic = self.watched["input"]
+        topic = self.watched.get("input") or self.watched["raw"]
 
         def done() -> bool:
             ends = {number: max(line["offset"] for line in lines) + 1 for number, lines in _by_partition(self.read(topic)).items()}
@@ -152,10 +152,12 @@ class Hub:
         return self.last
 
     def _shown(self, line: dict[str, Any]) -> dict[str, Any]:
-        """Progress as JSON, which the checker reads; anything else as it lies in the log."""
-        if line["topic"] != self.watched["progress"]:
-            return line
-        return {**line, "value": text(msgspec.json.encode(self.serde.unframe(line["topic"], data(line["value"]) or b"")))}
+        """Progress, and of raw records the id, as JSON, which the checker reads; anything else as it lies in the log."""
+        if line["topic"] == self.watched["progress"]:
+            return {**line, "value": text(msgspec.json.encode(self.serde.unframe(line["topic"], data(line["value"]) or b"")))}
+        if line["topic"] == self.watched.get("raw"):  # whose it is, and nothing of what it says
+            return {**line, "value": text(msgspec.json.encode({"native_id": self.serde.unframe(line["topic"], data(line["value"]) or b"").native_id}))}
+        return line
 
 
 def _by_partition(lines: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:

@@ -268,6 +268,23 @@ def unknown(run: Run, *, there: bool) -> None:
         run.change(run.of("progress")[0], next_offset=5, fates={"shop": {"applied": 4, "dead": 1}}, produced={"ledger": 4, "state": 4, "dead": 1})
 
 
+def door(*asked: tuple[str, int, str | None], there: str = "") -> list[str]:
+    """Problems of a run of webhooks (id, status, Retry-After), with these ids in the log."""
+    history: Lines = [{"what": "run", "at": 0, "test": "door", "topics": {"raw": "raw"}, "within": 60.0}]
+    history += [{"what": "asked", "at": 1, "id": id_, "status": status, "retry_after": after} for id_, status, after in asked]
+    history += [{"what": "faults-over", "at": 3}, {"what": "drained", "at": 4}]
+    return check.decide(history, [record("raw", n, "k", {"native_id": id_}) for n, id_ in enumerate(there)]).problems
+
+
+def test_webhooks() -> None:
+    """200 means that it is there; no answer and 503 mean nothing; 503 says when to come again; nothing else is said."""
+    assert door(("a", 503, "5"), ("a", 0, None), ("a", 200, None), ("b", 0, None), ("c", 503, "5"), there="aab") == []
+    assert "answered 200 and is not in the log" in door(("a", 200, None))[0]
+    assert "nobody sent it" in door(("a", 200, None), there="ab")[0]
+    assert "without Retry-After" in door(("a", 503, None))[0]
+    assert "answered 500" in door(("a", 500, None))[0]
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_what_is_not_known_may_be_there_or_not(there: bool) -> None:
     """No acknowledgement is no failure: either way is right, as long as the rest fits it."""
