@@ -23,7 +23,8 @@ class History:
         self.name = name
         self.path = FOLDER / f"{name}.jsonl"
         self.topics = FOLDER / f"{name}.topics.jsonl"
-        self.topics.unlink(missing_ok=True)
+        for old in (self.topics, *FOLDER.glob(f"{name}.*.log")):
+            old.unlink(missing_ok=True)
         self._mutex = threading.Lock()
         self._file = self.path.open("w", encoding="utf-8")
         self.say("run", test=name, **run)

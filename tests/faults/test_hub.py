@@ -17,12 +17,12 @@ import pytest
 from pydantic import SecretStr
 
 from hub.sdk.signatures import hmac_base64
-from hub.supervise import RESTARTS
+from hub.supervise import CROSSDOCK, PIPE, RESTARTS
 from tests.faults import check
 from tests.faults.conftest import again, verdicts
 from tests.faults.history import History
 from tests.faults.hub import SECRET, Hub
-from tests.faults.world import DRAINED_WITHIN, meanwhile
+from tests.faults.world import DRAINED_WITHIN, Process, meanwhile
 from tests.support import alive, eventually
 from tests.support.demo import Running
 
@@ -191,13 +191,11 @@ def test_hub_dies_at(demo: Callable[..., Demo], failpoint: str) -> None:
 
 def test_hub_scales(demo: Callable[..., Demo]) -> None:
     """A second process of the streams comes and goes while the shops sell."""
-    from hub.supervise import CROSSDOCK
-    from tests.faults.world import Process
-
     one = demo()
     config = one.running.folder / "data" / "run" / "hub.yaml"
     for _ in range(2):
-        second = Process(one.history, "streams-1", [*CROSSDOCK, "run", "streams", "-c", str(config), "--slot", "1"])
+        command = [*CROSSDOCK, "run", "streams", "-c", str(config), "--slot", "1"]
+        second = Process(one.history, "streams-1", command, **{PIPE: "0"})
         eventually(lambda second=second: '"part-started"' in second.log.read_text(), within=60)
         eventually(meanwhile(4))
         second.stop()

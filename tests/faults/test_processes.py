@@ -57,7 +57,7 @@ def random_rounds(here: World, rounds: int) -> None:
 
 def test_random_rounds_quick(world: Make) -> None:
     """A few rounds."""
-    random_rounds(world(), 2)
+    random_rounds(world(), 3)
 
 
 @pytest.mark.faults
@@ -72,7 +72,7 @@ def test_random_rounds(world: Make, seed: int, block: int) -> None:
 @pytest.mark.faults
 def test_zombie(world: Make) -> None:
     """SIGSTOP beyond the session at a random moment under load; another takes over; SIGCONT: nothing of the old one becomes visible."""
-    here = world(most_owners=4)
+    here = world(most_owners=3)
     zombie = here.start("0")
     with here.load(150):
         eventually(lambda: len(zombie.running()) == PARTITIONS)
