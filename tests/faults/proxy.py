@@ -80,6 +80,7 @@ class Proxy:
         self.bootstrap = f"127.0.0.1:{front}"
         self._front, self._behind = front, behind
         self.seen: Counter[int] = Counter()
+        self.versions: dict[int, int] = {}
         self._holds: list[Hold] = []
         self._pairs: set[Pair] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -211,6 +212,7 @@ class Proxy:
             api = int.from_bytes(frame[4:6], "big")
             pair.asked[int.from_bytes(frame[8:12], "big")] = api
             self.seen[api] += 1
+            self.versions[api] = int.from_bytes(frame[6:8], "big")
         for hold in self._holds:
             if (hold.api, hold.answers) == (api, answers) and hold.left:
                 hold.left -= 1
