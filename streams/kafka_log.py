@@ -28,6 +28,10 @@ from streams.ports import Abortable, Group, Ownership, Place, Reader, Record, Ta
 DRAIN: Final = 0.002
 """Seconds to wait for more once there is something: consume(n, t) would wait all of t."""
 ANSWER: Final = 15.0
+END_ANSWER: Final = 8.0
+"""Shorter than the transaction timeout, after which the client by itself sends the end of a transaction again: then the first one may still
+be under way when the next transaction is open, and end that one half way, because the client numbers them alike (KIP-890). A producer that
+is thrown away before that is fenced before its late end arrives."""
 OFFSETS_ANSWER: Final = 10.0
 """Longer than this no transaction is open: the coordinator ends it."""
 LEAVE: Final = 3.0
@@ -435,12 +439,12 @@ class KafkaTransactions:
 
     def commit(self) -> None:
         """Flush, then everything or nothing."""
-        self._do(self._producer.commit_transaction, ANSWER)
+        self._do(self._producer.commit_transaction, END_ANSWER)
 
     def abort(self) -> None:
         """Nothing. If that can not be said for sure the producer is of no use."""
         try:
-            self._producer.abort_transaction(ANSWER)
+            self._producer.abort_transaction(END_ANSWER)
         except KafkaException as error:
             raise Unknown(f"not known to be aborted: {_name(error)}") from error
 

@@ -11,7 +11,6 @@ import contextlib
 import socket
 import struct
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from hub.embedded.ports import take
 
 T = TypeVar("T")
 
-PRODUCE, FETCH, JOIN_GROUP, HEARTBEAT, END_TXN, TXN_OFFSET_COMMIT = 0, 1, 11, 12, 26, 28
+FETCH, HEARTBEAT, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 1, 12, 25, 26, 28
 
 
 class Proxied(Kafka):
@@ -79,8 +78,6 @@ class Proxy:
     def __init__(self, front: int, behind: Callable[[], int]) -> None:
         self.bootstrap = f"127.0.0.1:{front}"
         self._front, self._behind = front, behind
-        self.seen: Counter[int] = Counter()
-        self.versions: dict[int, int] = {}
         self._holds: list[Hold] = []
         self._pairs: set[Pair] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -211,8 +208,6 @@ class Proxy:
         else:
             api = int.from_bytes(frame[4:6], "big")
             pair.asked[int.from_bytes(frame[8:12], "big")] = api
-            self.seen[api] += 1
-            self.versions[api] = int.from_bytes(frame[6:8], "big")
         for hold in self._holds:
             if (hold.api, hold.answers) == (api, answers) and hold.left:
                 hold.left -= 1

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.proxy import END_TXN, FETCH, HEARTBEAT, TXN_OFFSET_COMMIT, Proxied, Proxy
+from tests.faults.proxy import ADD_OFFSETS_TO_TXN, END_TXN, FETCH, HEARTBEAT, TXN_OFFSET_COMMIT, Proxied, Proxy
 from tests.faults.world import PARTITIONS, World, meanwhile
 from tests.support import eventually
 
@@ -20,22 +20,23 @@ def behind(world: Make, victim: Victim, **more: object) -> World:
     return world(proxy.bootstrap, kafka.bootstrap, **more)
 
 
-def held(here: World, proxy: Proxy, api: int, *, answers: bool, seconds: float) -> None:
-    """One frame is held so long, under load, while the engine has to go on without it."""
+def held(here: World, proxy: Proxy, api: int, *, answers: bool, seconds: float, times: int = 1) -> None:
+    """Frames are held so long, under load; what the engine does meanwhile is its own business, but in the end all is done."""
     engine = here.start("0")
     with here.load(100):
         eventually(lambda: len(engine.running()) == PARTITIONS, within=60)
-        hold = proxy.hold(api, answers=answers)
+        hold = proxy.hold(api, answers=answers, times=times)
         eventually(lambda: hold.caught, within=60)
         here.history.say("held", api=api, answers=answers)
         long_enough = meanwhile(seconds)
-        if api == END_TXN and seconds > 15:
+        if times > 1:
             eventually(lambda: engine.said("unknown"), within=60)
             position = sum(here.positions().values())
-            eventually(lambda: sum(here.positions().values()) > position + 50, within=60)  # with a new producer, while it is held
+            if answers:  # it is done, and only not heard of: each new producer finds out, and goes on
+                eventually(lambda: sum(here.positions().values()) > position, within=60)
         eventually(long_enough, within=seconds + 30)
         proxy.release(hold)
-        here.history.say("released", api=api)
+        here.history.say("released", api=api, caught=hold.caught)
         eventually(meanwhile(2.0))
     here.drained()
     assert not engine.ended(), engine.log.read_text()[-1500:]
@@ -43,15 +44,38 @@ def held(here: World, proxy: Proxy, api: int, *, answers: bool, seconds: float) 
 
 
 @pytest.mark.faults
-def test_end_of_transaction_answer_is_held_60_seconds(world: Make, victim: Victim) -> None:
-    """Nobody knows whether it was committed: the producer is thrown away, a new one decides; the old answer then meets nobody."""
-    held(behind(world, victim), victim[1], END_TXN, answers=True, seconds=60)
+@pytest.mark.parametrize("answers", [True, False], ids=["answers", "questions"])
+def test_ends_of_transactions_are_held_60_seconds(world: Make, victim: Victim, answers: bool) -> None:
+    """EndTxn: nobody knows what became of the transaction; the producer is thrown away and a new one decides. What was held comes in the
+    end, for transactions that are long over, and changes nothing."""
+    held(behind(world, victim), victim[1], END_TXN, answers=answers, seconds=60, times=1_000)
 
 
 @pytest.mark.faults
-def test_end_of_transaction_is_held_60_seconds(world: Make, victim: Victim) -> None:
-    """The question itself: it comes when the id has begun other transactions, and must end none of them."""
-    held(behind(world, victim), victim[1], END_TXN, answers=False, seconds=60)
+def test_end_of_a_transaction_comes_in_the_middle_of_another(world: Make, victim: Victim) -> None:
+    """One EndTxn is under way for so long that the next transaction is open when it comes, with its records written and its offsets not
+    yet sent; then the engine dies. If the late one could end the transaction of another, half of it would be there for ever."""
+    here = behind(world, victim)
+    proxy = victim[1]
+    engine = here.start("0")
+    with here.load(100):
+        eventually(lambda: len(engine.running()) == PARTITIONS, within=60)
+        late = proxy.hold(END_TXN, answers=False)
+        eventually(lambda: late.caught, within=60)
+        here.history.say("held", api=END_TXN)
+        position = sum(here.positions().values())
+        eventually(lambda: sum(here.positions().values()) > position + 100, within=90)
+        halfway = proxy.hold(ADD_OFFSETS_TO_TXN, answers=False)
+        eventually(lambda: halfway.caught, within=60)
+        eventually(meanwhile(0.5))  # its records are written
+        proxy.release(late)
+        here.history.say("released", api=END_TXN)
+        eventually(meanwhile(1.0))
+        engine.kill()
+        proxy.release(halfway)
+        here.start("0")
+    here.drained()
+    here.verdict()
 
 
 @pytest.mark.faults
