@@ -243,17 +243,23 @@ class World:
         self.feeder.flush()
         self.history.say("faults-over")
         wanted = {number: end for number, end in enumerate(self.ends(self.input)) if end}
-        eventually(lambda: _equal(self.positions(), wanted), within=within, every=0.2)
+        try:
+            eventually(lambda: _equal(self.positions(), wanted), within=within, every=0.2)
+        except AssertionError:
+            self._keep()
+            raise
         self.history.say("drained")
 
     def verdict(self) -> check.Report:
         """Keep the topics as they are and let the checker decide; its report, which must be without problems."""
-        self.history.keep(
-            line for topic in (self.input, self.ledger, self.state, self.dead, self.progress) for line in read_topic(self.direct, topic, PARTITIONS)
-        )
+        self._keep()
         self.last = check.of(self.history.path)
         assert not self.last.problems, self.last
         return self.last
+
+    def _keep(self) -> None:
+        topics = (self.input, self.ledger, self.state, self.dead, self.progress)
+        self.history.keep(line for topic in topics for line in read_topic(self.direct, topic, PARTITIONS))
 
     def set_topic(self, topic: str, name: str, value: str) -> None:
         """One setting of a topic."""
