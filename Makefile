@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: setup demo test check test-faults test-containers
+.PHONY: setup demo test check test-containers
 
 setup: $(READY)
 
@@ -36,6 +36,7 @@ check: setup
 	@$(BIN)/python -m tests.lanes check
 
 # Processes, broker, network and registry broken in every way we know, for half an hour: CROSSDOCK_FAULT_ROUNDS=50, CROSSDOCK_FAULT_SEED=...
+.PHONY: test-faults
 test-faults: setup
 	@$(BIN)/python -m tests.lanes faults
 
