@@ -47,7 +47,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "-m",
         "live",
     ),
-    "faults": ("tests/faults",),
+    "faults": ("tests/faults", "-n", "2", "--dist", "loadfile"),
 }
 
 LANES = ("check", *SELECTIONS)

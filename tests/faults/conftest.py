@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from hub.embedded.jvm import JavaServer
+from tests.faults import check
 from tests.faults.proxy import Proxied, Proxy
 from tests.faults.world import World
 
-verdicts: list[str] = []
+_verdicts: list[str] = []
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def world(request: pytest.FixtureRequest, name: str, seed: int) -> Iterator[Call
     yield make
     for one in made:
         one.close()
-        verdicts.append(f"seed {seed:6}  {one.last or f'{name}: no verdict'}")
+        note(request, one.last)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,16 @@ def again(server: JavaServer) -> None:
     server.start()
 
 
+def note(request: pytest.FixtureRequest, report: check.Report | None) -> None:
+    """A run's verdict, for the end of the session, and for the report file."""
+    request.node.user_properties.append(("verdict", f"seed {request.getfixturevalue('seed'):6}  {report or f'{request.node.name}: no verdict'}"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        _verdicts.extend(str(value) for name, value in report.user_properties if name == "verdict")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for line in verdicts:
+    for line in _verdicts:
         terminalreporter.write_line(line)

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from hub.sdk.signatures import hmac_base64
 from hub.supervise import CROSSDOCK, PIPE, RESTARTS
 from tests.faults import check
-from tests.faults.conftest import again, verdicts
+from tests.faults.conftest import again, note
 from tests.faults.history import History
 from tests.faults.hub import SECRET, Hub
 from tests.faults.world import DRAINED_WITHIN, Process, meanwhile
@@ -40,11 +40,11 @@ if os.environ.get("{RESTARTS}", "0") != "0":
 
 
 @pytest.fixture
-def hub(name: str, seed: int, tmp_path: Path) -> Iterator[Hub]:
+def hub(request: pytest.FixtureRequest, name: str, seed: int, tmp_path: Path) -> Iterator[Hub]:
     """A door for the webhooks of one shop, and the streams behind it; unknown items are given up after a moment."""
     with Hub(name, seed, tmp_path, WATCHED, unknown_item_after_s=2) as hub:
         yield hub
-        verdicts.append(f"seed {seed:6}  {hub.last or f'{name}: no verdict'}")
+        note(request, hub.last)
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def test_broker_behind_the_door(hub: Hub, how: str) -> None:
 
 
 @pytest.fixture
-def demo(name: str, seed: int, tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+def demo(request: pytest.FixtureRequest, name: str, seed: int, tmp_path: Path) -> Iterator[Callable[..., Demo]]:
     """The whole hub with three shops that sell."""
     made: list[Demo] = []
 
@@ -142,7 +142,7 @@ def demo(name: str, seed: int, tmp_path: Path) -> Iterator[Callable[..., Demo]]:
     yield start
     for one in made:
         one.close()
-        verdicts.append(f"seed {seed:6}  {one.last or f'{name}: no verdict'}")
+        note(request, one.last)
 
 
 class Demo:

@@ -13,7 +13,7 @@ from hub.verify.main import verify
 from hub.verify.source import KafkaSource
 from schemas.records import StockEvent
 from tests.faults import check
-from tests.faults.conftest import again, verdicts
+from tests.faults.conftest import again, note
 from tests.faults.history import data
 from tests.faults.hub import PARTITIONS, Hub
 from tests.faults.world import World
@@ -27,11 +27,11 @@ HEADERS = [("traceparent", b"00-1"), ("blob", b"\xff\x00")]
 
 
 @pytest.fixture
-def hub(name: str, seed: int, tmp_path: Path) -> Iterator[Hub]:
+def hub(request: pytest.FixtureRequest, name: str, seed: int, tmp_path: Path) -> Iterator[Hub]:
     """A hub that counts stock, with nobody but us to say what happens to it."""
     with Hub(name, seed, tmp_path, WATCHED) as hub:
         yield hub
-        verdicts.append(f"seed {seed:6}  {hub.last or f'{name}: no verdict'}")
+        note(request, hub.last)
 
 
 class Goods:
