@@ -245,8 +245,9 @@ class World:
         wanted = {number: end for number, end in enumerate(self.ends(self.input)) if end}
         try:
             eventually(lambda: _equal(self.positions(), wanted), within=within, every=0.2)
-        except AssertionError:
+        except AssertionError:  # for whoever looks for the reason
             self._keep()
+            self.history.say("not-drained", high_watermarks={topic: self.ends(topic) for topic in (self.input, self.ledger, self.progress)})
             raise
         self.history.say("drained")
 
