@@ -36,6 +36,11 @@ test: setup
 check: setup
 	@$(BIN)/python -m tests.lanes check
 
+# Processes, broker, network and registry broken in every way we know, for half an hour: CROSSDOCK_FAULT_ROUNDS=50, CROSSDOCK_FAULT_SEED=...
+.PHONY: test-faults
+test-faults: setup
+	@$(BIN)/python -m tests.lanes faults
+
 # The broker's behaviour on a Kafka in a container: needs Docker or Podman.
 test-containers: setup
 	@KAFKA_TESTS=container $(BIN)/python -m pytest tests/broker tests/kafka/test_fixtures.py -m kafka

@@ -74,19 +74,23 @@ class Ingest(Strict):
     poll_at_most_s: float | None = pydantic.Field(default=None, gt=0)
 
 
+class Streams(Strict):
+    """A partition stops, and waits for a person, before it writes more dead letters than these: so many in a row, or a greater part than
+    this of its last 10,000 records. Who has looked, and wants the bad records out of the way, raises them for one start.
+    The processors' state is in memory, with snapshots in `state_dir`, or in databases there."""
+
+    dead_letters_in_a_row: int = pydantic.Field(default=1_000, ge=0)
+    dead_letters_ratio: float = pydantic.Field(default=0.5, ge=0, le=1)
+    state: Literal["memory", "disk"] = "memory"
+    state_dir: Path | None = None
+
+
 class Deliver(Strict):
     """Every `reconcile_s` all numbers are compared with the channel. `settle_s` is the longest a vendor may take to list what
     it has sold: a difference that is older, and that no listed order explains, is a finding and is put right."""
 
     reconcile_s: float = pydantic.Field(default=60.0, gt=0)
     settle_s: float = pydantic.Field(default=60.0, gt=0)
-
-
-class Streams(Strict):
-    """Where the processors' state is: in memory, with snapshots in `state_dir`, or in databases there."""
-
-    state: Literal["memory", "disk"] = "memory"
-    state_dir: Path | None = None
 
 
 class Api(Strict):
@@ -148,7 +152,8 @@ class HubConfig:
     def __init__(self, path: Path, model: HubModel, places: Places, channels: Mapping[str, ChannelConfig]) -> None:
         self.path, self.model, self.places, self.channels = path, model, places, channels
         self.name = model.name
-        self.kafka, self.registry, self.ingest, self.api, self.deliver = model.kafka, model.registry, model.ingest, model.api, model.deliver
+        self.kafka, self.registry, self.ingest, self.streams = model.kafka, model.registry, model.ingest, model.streams
+        self.deliver, self.api = model.deliver, model.api
         self.data_dir = model.data_dir if model.data_dir.is_absolute() else path.parent / model.data_dir
         given = model.streams.state_dir
         self.state, self.state_dir = model.streams.state, self.data_dir / "state" if given is None else path.parent / given

@@ -24,6 +24,7 @@ from streams.disk import OnDisk
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
 from streams.keep import Keeper
+from streams.limits import DlqLimit
 from streams.normalise import ChannelMapping
 from streams.ports import Stop
 from streams.snapshot import Snapshots
@@ -37,6 +38,11 @@ def topology(config: HubConfig) -> tuple[Processor, ...]:
         name: ChannelMapping(name, c.domain, c.connector.streams, {native: ours for ours, native in c.locations.items()}) for name, c in config.channels.items()
     }
     return build(config.places, mappings, patience_ms=int(config.unknown_item_after_s * 1000))
+
+
+def limit(config: HubConfig) -> DlqLimit:
+    """When dead letters stop a partition."""
+    return DlqLimit(consecutive=config.streams.dead_letters_in_a_row, ratio=config.streams.dead_letters_ratio)
 
 
 def keeper(config: HubConfig, processor: str, slot: str) -> Keeper:
@@ -59,6 +65,7 @@ def run(runtime: Runtime) -> None:
             slot=runtime.slot,
             prefix=config.name,
             observer=figures,
+            limit=limit(config),
             keeper=keeper(config, processor.name, runtime.slot),
         )
         runtime.health.check(figures.look)

@@ -30,8 +30,14 @@ from streams.ports import Abortable, Content, Group, Identity, Ownership, Place,
 DRAIN: Final = 0.002
 """Seconds to wait for more once there is something: consume(n, t) would wait all of t."""
 ANSWER: Final = 15.0
+END_ANSWER: Final = 8.0
+"""Shorter than the transaction timeout, after which the client by itself sends the end of a transaction again: then the first one may still
+be under way when the next transaction is open, and end that one half way, because the client numbers them alike (KIP-890). A producer that
+is thrown away before that is fenced before its late end arrives."""
 OFFSETS_ANSWER: Final = 10.0
 """Longer than this no transaction is open: the coordinator ends it."""
+LEAVE: Final = 3.0
+"""Seconds a member may take to leave; one that cannot is missed when its session ends."""
 SLICE: Final = 5_000
 DRAINED: Final = 2_000
 BATCH_BYTES: Final = 16 * 1024 * 1024
@@ -454,7 +460,12 @@ class KafkaGroup:
         return end if end >= 0 else None
 
     def close(self) -> None:
-        """A static member does not leave: its partitions wait for its slot until the session ends."""
+        """Leave, so that others take its partitions at once. A static member that is only closed stays until its session ends
+        (which is what a killed one wants: it is back before that), so it has to unsubscribe first (ADR 0008)."""
+        self._consumer.unsubscribe()
+        until = time.monotonic() + LEAVE
+        while self._consumer.memberid() and time.monotonic() < until:
+            self._consumer.poll(0.02)
         self._consumer.close()
         if self._looker is not None:
             self._looker.close()
@@ -531,12 +542,12 @@ class KafkaTransactions:
 
     def commit(self) -> None:
         """Flush, then everything or nothing."""
-        self._do(self._producer.commit_transaction, ANSWER)
+        self._do(self._producer.commit_transaction, END_ANSWER)
 
     def abort(self) -> None:
         """Nothing. If that can not be said for sure the producer is of no use."""
         try:
-            self._producer.abort_transaction(ANSWER)
+            self._producer.abort_transaction(END_ANSWER)
         except KafkaException as error:
             raise Unknown(f"not known to be aborted: {_name(error)}") from error
 

@@ -233,4 +233,9 @@ class MemoryGroup:
             return self._log.at(place).stable
 
     def close(self) -> None:
-        """A static member does not leave: its partitions wait for it until its session expires."""
+        """Leave. One that was killed does not: its partitions wait for it until its session expires."""
+        with self._log.changed:
+            if self._member is not None and self._coordinator.members.get(self._slot) is self._member:
+                self._let_go()
+                self._coordinator.expire(self._slot)
+                self._log.changed.notify_all()

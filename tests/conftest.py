@@ -1,6 +1,6 @@
 """The rules every test runs under, and the servers it may ask for.
 
-* marks: a folder named kafka, proc or live marks what is in it; so does asking for the fixtures `kafka` or `registry`
+* marks: a folder named kafka, proc or live marks what is in it, the folder faults as proc; so does asking for the fixtures `kafka` or `registry`
 * a test without a mark may not open a network socket
 * a skip that tests/skips.txt does not list fails the session, and so does a process that outlives it
 """
@@ -69,6 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _marks(item: pytest.Item) -> set[str]:
     folders = item.path.relative_to(TESTS).parts[:-1] if item.path.is_relative_to(TESTS) else ()
     found = {mark for mark in MARKS if mark in folders}
+    if "faults" in folders and "unit" not in folders:
+        found.add("proc")
     if {"kafka", "registry"} & set(getattr(item, "fixturenames", ())):
         found.add("kafka")
     call = getattr(item, "callspec", None)

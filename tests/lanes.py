@@ -1,8 +1,8 @@
-"""Runs the tests in lanes and says how long each took: `python -m tests.lanes [lane ...]`, all of them by default.
+"""Runs the tests in lanes and says how long each took: `python -m tests.lanes [lane ...]`, by default all but `faults`.
 
 check  style, types, layers, generated files          kafka  against one broker and registry
 pure   in this process, no network                    proc   real processes, killed and restarted
-                                                      live   real shop software
+faults the long rest of tests/faults (`proc` has a few)  live   real shop software
 A lane that fails does not stop the others. Results go to build/junit/LANE.xml and, as a table, to the end of the output.
 """
 
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LIMIT = 20 * 60.0
+LIMIT, FAULTS_LIMIT = 20 * 60.0, 90 * 60.0
 """Seconds after which a lane hangs for sure. Nothing fails for being merely slow."""
 
 _PYTHON = sys.executable
@@ -42,14 +42,16 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "-m",
         "kafka and not proc and not live",
     ),
-    "proc": ("-m", "proc and not live"),
+    "proc": ("-m", "proc and not live and not faults"),
     "live": (
         "-m",
         "live",
     ),
+    "faults": ("tests/faults", "-n", "2", "--dist", "loadfile"),
 }
 
 LANES = ("check", *SELECTIONS)
+DEFAULT = tuple(lane for lane in LANES if lane != "faults")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def main(wanted: Sequence[str]) -> int:
         print(f"no lane {unknown[0]!r}; lanes are {' '.join(LANES)}", file=sys.stderr)
         return 2
     (ROOT / "build" / "junit").mkdir(parents=True, exist_ok=True)
-    results = [run(lane) for lane in (wanted or LANES)]
+    results = [run(lane) for lane in (wanted or DEFAULT)]
     print("\nlane     result  seconds  closing line")
     for result in results:
         print(f"{result.lane:8} {'ok' if result.ok else 'FAILED':6} {result.seconds:8.1f}  {result.closing}")
@@ -98,11 +100,13 @@ def checks() -> tuple[bool, str]:
 def tests(lane: str) -> tuple[bool, str]:
     """One pytest session. A lane without tests has failed: somebody believes it tests something."""
     junit = ROOT / "build" / "junit" / f"{lane}.xml"
-    code, last = follow((_PYTHON, "-m", "pytest", "-q", f"--junitxml={junit}", "-o", "faulthandler_timeout=600", *SELECTIONS[lane]))
+    code, last = follow(
+        (_PYTHON, "-m", "pytest", "-q", f"--junitxml={junit}", "-o", "faulthandler_timeout=600", *SELECTIONS[lane]), FAULTS_LIMIT if lane == "faults" else LIMIT
+    )
     return code == 0, last
 
 
-def follow(command: Sequence[str]) -> tuple[int, str]:
+def follow(command: Sequence[str], limit: float = LIMIT) -> tuple[int, str]:
     """Run a command in a group of its own, pass its output on; (exit code, last line that says something)."""
     process = subprocess.Popen(
         command,
@@ -114,7 +118,7 @@ def follow(command: Sequence[str]) -> tuple[int, str]:
         start_new_session=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    watch = threading.Timer(LIMIT, os.killpg, (process.pid, signal.SIGKILL))
+    watch = threading.Timer(limit, os.killpg, (process.pid, signal.SIGKILL))
     watch.daemon = True
     watch.start()
     last = ""

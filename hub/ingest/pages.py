@@ -21,6 +21,9 @@ from streams import failpoint
 from streams.headers import cloud_event
 
 SECONDS = 20.0
+END_SECONDS = 8.0
+"""Shorter than the transaction timeout, as in streams/kafka_log.py (END_ANSWER): a client that sends the end of a transaction twice may end
+the next one half way."""
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 
 
@@ -82,7 +85,7 @@ class Pages:
         value = self._serde.frame(self._positions, position)
         producer.produce(self._positions, value, key_of(self._positions, position).encode())
         failpoint.hit("ingest.before-append")
-        producer.commit_transaction(SECONDS)
+        producer.commit_transaction(END_SECONDS)
         failpoint.hit("ingest.after-append")
 
     def _produce(self, producer: Producer, raw: Raw, partition: int | None = None) -> None:

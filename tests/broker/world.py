@@ -96,6 +96,7 @@ class Worker:
             pass
 
     def _kill(self) -> None:
+        self.engine.close = lambda: None  # type: ignore[method-assign]
         raise Killed
 
     def _freeze(self) -> None:

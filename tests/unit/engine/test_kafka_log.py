@@ -9,8 +9,12 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from hub.ingest import pages
+from hub.ingest.pages import Pages
+from schemas.records import Position
+from schemas.registry import LocalSerde
 from streams import kafka_log
-from streams.kafka_log import Fenced, KafkaGroup, KafkaTransactions
+from streams.kafka_log import Fenced, KafkaGroup, KafkaLog, KafkaTransactions
 from streams.ports import Abortable, Place, Unknown
 
 
@@ -224,3 +228,45 @@ def test_what_is_sought_while_it_is_still_being_started_is_started_there() -> No
     made.seek(Place("in", 1), 3)
     made.consume(10, 0.0)
     assert members[0].assigned == [[], [(0, 5), (1, 5)], [(0, 5), (1, 3)]]
+
+
+class Prompt:
+    """A producer that does at once what it is told, and remembers how long it was given for the end of a transaction."""
+
+    made: list[Prompt]
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.timeout = settings["transaction.timeout.ms"] / 1000
+        self.given: list[float] = []
+        self.made.append(self)
+
+    def commit_transaction(self, seconds: float) -> None:
+        self.given.append(seconds)
+
+    abort_transaction = commit_transaction
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **more: None
+
+
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
+    """Every transactional producer that is made."""
+    made: list[Prompt] = []
+    monkeypatch.setattr(Prompt, "made", made, raising=False)
+    monkeypatch.setattr(kafka_log, "Producer", Prompt)
+    monkeypatch.setattr(pages, "Producer", Prompt)
+    monkeypatch.setattr(Pages, "_stored", lambda self: None)
+    return made
+
+
+def test_the_end_of_a_transaction_is_not_waited_for_until_the_client_sends_it_again(prompt: list[Prompt]) -> None:
+    """It does after the transaction timeout, and the first one may then end the next transaction half way. Engine and polls alike."""
+    transactions = KafkaLog("127.0.0.1:1").transactions("id")
+    transactions.commit()
+    transactions.abort()
+    poll = Pages("127.0.0.1:1", LocalSerde(), "shop", "woocommerce", "order")
+    poll.open()
+    poll.write([], [], Position(channel="shop", stream="order", position="", passed_at=0))
+    assert [len(producer.given) for producer in prompt] == [2, 1]
+    assert all(seconds < producer.timeout for producer in prompt for seconds in producer.given)

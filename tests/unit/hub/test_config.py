@@ -10,9 +10,10 @@ import yaml
 
 from hub.config import load, load_places
 from hub.errors import ConfigError
-from hub.run_streams import keeper
+from hub.run_streams import keeper, limit
 from streams.disk import OnDisk, RocksStore
 from streams.item.apply import ItemProcessor
+from streams.limits import DlqLimit
 from streams.snapshot import Snapshots
 
 LOCATIONS: dict[str, Any] = {
@@ -158,3 +159,12 @@ def test_where_state_is(write: Any, tmp_path: Path) -> None:
     store.begin({})
     store.close()
     assert (tmp_path / "fast" / "state" / "shop.stock" / "1" / "7").is_dir()
+
+
+def test_the_limits_of_dead_letters_reach_the_engine(write: Any) -> None:
+    """As they are when nothing is said, and as an operator sets them."""
+    assert limit(load(write(hub()))) == DlqLimit()
+    assert limit(load(write(hub(streams={"dead_letters_in_a_row": 5_000, "dead_letters_ratio": 1.0})))) == DlqLimit(consecutive=5_000, ratio=1.0)
+    for wrong in ({"dead_letters_in_a_row": -1}, {"dead_letters_ratio": 1.5}, {"dead_letters": 1}):
+        with pytest.raises(ConfigError, match="streams"):
+            load(write(hub(streams=wrong)))
