@@ -49,6 +49,8 @@ def _together(plan: OrderPlan) -> Iterator[str]:
     for line in owed_:
         if total(line.want) != (line.quantity if line.phase == "try" else 0):
             yield f"{line.sku}: {line.phase} for {line.want} of {line.quantity}, together"
+        if line.phase == "try" and plan.status == "pending":
+            yield f"{line.sku}: tried, and the order is pending"
 
 
 def _shown(plan: OrderPlan, order: Order) -> Iterator[str]:
