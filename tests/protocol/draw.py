@@ -54,7 +54,7 @@ class _Drawn:
 
     def _order(self, n: int) -> OrderPart | SmallOrder:
         rng = self.rng
-        if self.kind == "shrinking" and n == 0 or rng.random() < 0.25:
+        if (self.kind == "shrinking" and n == 0) or rng.random() < 0.25:
             spots = tuple(rng.sample(self.spots, rng.randint(1, len(self.spots))))
             return SmallOrder(n, together=self.kind == "crossing" or rng.random() < 0.5, spots=spots, victim=str(rng.randint(0, 1)))
         return OrderPart(f"{rng.choice(['web', 'web', 'app', 'b2b'])}:{n}", self.places)

@@ -314,9 +314,21 @@ class OrderPart:
         last = {line.sku: line for line in before.lines} if before is not None else {}
         for claim in sent:
             self._follows(claim, last[claim.sku].rev if claim.sku in last else 0, last[claim.sku].phase if claim.sku in last else "none")
-        if isinstance(message, Answer) and message.verdict == "busy_younger" and before is not None and undecided(before) and sent:
-            raise Broken(f"{self.name} gives way to a younger order")
+        if isinstance(message, Answer) and before is not None and undecided(before):
+            self._all_or_none(message, before, plan, sent)
         return now, sent
+
+    def _all_or_none(self, answer: Answer, before: OrderPlan, plan: OrderPlan, sent: list[Claim]) -> None:
+        """O4: what an answer that counts makes of an order that is undecided."""
+        line = next(line for line in before.lines if line.sku == answer.sku)
+        if answer.rev != line.rev or answer.seq <= line.seq:
+            if sent:
+                raise Broken(f"{self.name} is moved by an answer that does not count")
+        elif answer.recall or answer.verdict in ("busy_older", "short"):
+            if plan.firm or any(line.want for line in plan.lines):
+                raise Broken(f"{self.name} keeps what it wants after {answer.verdict} and a recall of {answer.recall}")
+        elif answer.verdict == "busy_younger" and sent:
+            raise Broken(f"{self.name} gives way to a younger order")
 
     def _follows(self, claim: Claim, rev: int, phase: str) -> None:
         if claim.rev != rev + 1 or claim.phase not in order_laws.CLAIM_STEPS[phase if rev else ""]:
@@ -359,9 +371,7 @@ class SmallOrder:
     def step(self, state: small.Order, message: Answer | small.Happening) -> tuple[small.Order, list[Claim]]:
         now = small.Order(state.id, 0, together=state.together, places=state.places, victim=state.victim)
         now.age, now.live, now.firm, now.fact = state.age, state.live, state.firm, state.fact
-        now.lines = {
-            sku: changed(line, shipped=dict(line.shipped), lost=dict(line.lost), excluded=list(line.excluded)) for sku, line in state.lines.items()
-        }
+        now.lines = {sku: changed(line, shipped=dict(line.shipped), lost=dict(line.lost), excluded=list(line.excluded)) for sku, line in state.lines.items()}
         sent = now.hear(message) if isinstance(message, Answer) else now.happen(message)
         if isinstance(message, Answer) and now.firm and not state.firm and now.together and any(small.total(x.held) < now.left(x) for x in now.lines.values()):
             raise Broken(f"{self.name}: FIRM before all is held")

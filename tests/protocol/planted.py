@@ -227,3 +227,14 @@ PLANTED: Final[dict[str, Plant]] = {
     "O4 a new line does not park the others": _stock("_next", _asks_for_the_new, together),
     "O5 firm at stock before the record says so": _stock("_settle", _firm_later, order.OrderProcessor),
 }
+
+SEEN_IN: Final[Mapping[str, str]] = {
+    "S2 lost units are not taken out": "not found, another waits",
+    "S3 the walk stops at the first that does not fit": "an older one does not fit",
+    "S4 free is cut at the first place": "two together over two places",
+    "S5 picked units are recalled": "two corrections, receipt, pick",
+    "O1 seq not compared": "raised while firm, another takes it",
+    "O4 nobody parks": "two together cross",
+    "O4 a recall before FIRM is overlooked": "correction under a together order",
+}
+"""Mistakes that random worlds find late: the small world that shows them."""

@@ -1,8 +1,12 @@
-"""Small worlds that are explored whole: what comes from outside, and how many outcomes there may be."""
+"""Small worlds that are explored whole: what comes from outside, and how many outcomes there may be.
+
+`scenarios` are about one crossing each. `pairs` are all pairs of some stories over some stocks, with a receipt and a correction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations_with_replacement
 from typing import Any, NamedTuple
 
 from schemas.records import OrderEvent, StockEvent
@@ -16,11 +20,12 @@ AB = hub_places("AB")
 
 
 class Scenario(NamedTuple):
-    """`outcomes`: how many different ends all schedules have; None where it does not matter."""
+    """`outcomes`: how many different ends all schedules have; None where it does not matter. `large`: more than 300,000 states."""
 
     name: str
     world: World
     outcomes: int | None
+    large: bool = False
 
 
 class Shop:
@@ -90,7 +95,7 @@ def scenarios() -> list[Scenario]:
     return [
         Scenario("last unit", _world(_stock(sA=1), Shop(0).says(s=1), Shop(1, "app").says(s=1), replays=1), 2),
         Scenario("two together cross", _world(one_each, *(Shop(n, together=True).says(s=1, t=1) for n in range(2)), replays=1), 2),
-        Scenario("three together over two", _world(one_each, *(Shop(n, together=True).says(s=1, t=1) for n in range(3))), 3),
+        Scenario("three together over two", _world(one_each, *(Shop(n, together=True).says(s=1, t=1) for n in range(3))), 3, large=True),
         Scenario(
             "two together over two places",
             _world(_stock(sA=1, sB=1, tA=1), Shop(0, together=True).says(s=2, t=1), Shop(1, "app", together=True).says(s=1, t=1)),
@@ -100,6 +105,7 @@ def scenarios() -> list[Scenario]:
             "together and small together",
             _world(one_each, Shop(0, together=True).says(s=1, t=1), small(1, edit(s=1, t=1), wake, together=True), replays=1),
             2,
+            large=True,
         ),
         Scenario(
             "together, receipt, younger alone",
@@ -115,6 +121,7 @@ def scenarios() -> list[Scenario]:
             "cancel crosses answers",
             _world(one_each, Shop(0, together=True).says(s=1, t=1).says("cancelled", s=1, t=1), Shop(1, together=True).says(s=1, t=1), replays=1),
             1,
+            large=True,
         ),
         Scenario(
             "cancelled and opened again",
@@ -125,6 +132,16 @@ def scenarios() -> list[Scenario]:
             "raise, new line, lower",
             _world(_stock(sA=1, sB=1, tB=1), Shop(0, together=True).says(s=1).says(s=2, t=1).says(s=1, t=1), Shop(1, "app").says(s=1), replays=1),
             None,
+        ),
+        Scenario(
+            "an older one does not fit",
+            _world(_stock(sA=0), Shop(0).says(s=2), Shop(1).says(s=1), later=_later(("sA", 1)), replays=1),
+            1,
+        ),
+        Scenario(
+            "raised while firm, another takes it",
+            _world(_stock(sA=2), Shop(0).says(s=1).says(s=2), Shop(1).says(s=1), later=_later(("sA", 1)), replays=1),
+            1,
         ),
         Scenario(
             "a line goes and comes back",
@@ -152,7 +169,11 @@ def scenarios() -> list[Scenario]:
         Scenario(
             "sold from a place, whatever is known",
             _world(
-                _stock(sA=1), Shop(0, together=True).says(s=1), Shop(1).shows(line(1, "S", location="A"), stock_policy="force"), later=_later(("sB", 1)), replays=1
+                _stock(sA=1),
+                Shop(0, together=True).says(s=1),
+                Shop(1).shows(line(1, "S", location="A"), stock_policy="force"),
+                later=_later(("sB", 1)),
+                replays=1,
             ),
             2,
         ),
@@ -203,3 +224,30 @@ def scenarios() -> list[Scenario]:
             1,
         ),
     ]
+
+
+STORIES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
+    "one": ({"s": 1},),
+    "both": ({"s": 1, "t": 1},),
+    "two": ({"s": 2},),
+    "raised": ({"s": 1}, {"s": 2}),
+    "lowered": ({"s": 2}, {"s": 1}),
+    "grows": ({"t": 1}, {"s": 1, "t": 1}),
+    "cancelled": ({"s": 1}, {"s": 1, "status": "cancelled"}),
+    "pending": ({"s": 1, "t": 1, "status": "pending"}, {"s": 1, "t": 1}),
+    "shipped": ({"s": 2}, {"s": 2, "gone": {"s": 1}}),
+}
+"""Pictures of one order."""
+
+
+def pairs() -> Iterator[Scenario]:
+    """Every two of the stories, one by one and together, over stocks where they meet."""
+    for (one, first), (other, second) in combinations_with_replacement(STORIES.items(), 2):
+        for kinds in ((False, True), (True, True)):
+            for there in ({"sA": 1, "tA": 1}, {"sA": 1, "sB": 1, "tB": 1}):
+                shops = [Shop(n, channel, together=kind) for n, (channel, kind) in enumerate(zip(("web", "app"), kinds, strict=True))]
+                for shop, story in zip(shops, (first, second), strict=True):
+                    for told in story:
+                        shop.says(**told)
+                later = _later(("sA", -1), ("sB", 1)) if "sB" not in there else ()
+                yield Scenario(f"{one} / {other}, {kinds}, {there}", _world(_stock(**there), *shops, later=later), None)

@@ -33,7 +33,7 @@ class Walk:
     def once_more(self) -> tuple[Outcome, ...]:
         """Every topic is read again from its beginning by parts that keep what they know. (What happens to a small order has no revision.)"""
         again = {channel: messages for channel, messages in self.past.items() if (channel[0], channel[1][:5]) != (OUTSIDE, "small")}
-        self.queues = {channel: list(messages) for channel, messages in again.items()}
+        self.queues, self.replays = {channel: list(messages) for channel, messages in again.items()}, 0
         return self.to_rest()
 
     def from_scratch(self) -> None:
@@ -75,12 +75,12 @@ class Walk:
         self.queues[channel] = [*self.past[channel][-self.rng.randint(1, 4) :], *self.queues.get(channel, [])]
 
 
-def wander(world: World, seed: int) -> int:
-    """A schedule to rest; the number of steps. Every third reads everything again, every seventh rebuilds every part."""
+def wander(world: World, seed: int) -> Walk:
+    """A schedule to rest, with all that was said. Every third reads everything again, every seventh rebuilds every part."""
     walk = Walk(world, random.Random(seed))
     outcome = walk.to_rest()
     if seed % 7 == 0:
         walk.from_scratch()
     if seed % 3 == 0 and walk.once_more() != outcome:
         raise Broken("reading everything again changes what somebody gets")
-    return walk.steps
+    return walk

@@ -113,7 +113,9 @@ class World:
                 if state.said_recall:
                     raise Broken(f"{order} has not answered the recall of {state.said_recall} {sku}")
         return tuple(
-            Outcome(order, sku, _total(line.held), _total(line.shipped)) for order, standing in sorted(orders.items()) for sku, line in sorted(standing.lines.items())
+            Outcome(order, sku, _total(line.held), _total(line.shipped))
+            for order, standing in sorted(orders.items())
+            for sku, line in sorted(standing.lines.items())
         )
 
     def _conserved(self, sku: str, seen: Shelves, lines: Iterable[Line]) -> None:
