@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from schemas.records import OrderEvent, StockEvent
 from streams.places import Places
@@ -24,6 +25,16 @@ crossing: together orders that want the same last units."""
 def draw(seed: int) -> World:
     """The world of a seed."""
     return _Drawn(seed).world()
+
+
+@dataclass
+class _Row:
+    """One line of an order as the channel counts it."""
+
+    sku: str
+    ordered: int
+    cancelled: int = 0
+    gone: int = 0
 
 
 class _Drawn:
@@ -80,18 +91,21 @@ class _Drawn:
         policy = "update" if calm or crossing else rng.choice(["update"] * 8 + ["force", "skip"])
         together = crossing or rng.random() < 0.6
         wanted = self.skus if crossing else rng.sample(self.skus, rng.randint(1, min(3, len(self.skus))))
-        lines = [[sku, 1 if crossing else rng.randint(1, 2), 0, 0] for sku in wanted]
+        lines = [_Row(sku, 1 if crossing else rng.randint(1, 2)) for sku in wanted]
         spot = rng.choice([None, None, None, None, *self.spots]) if channel != "b2b" and not crossing else None
         method = "carry_out" if spot is not None and not calm and rng.random() < 0.4 else "ship_home"
         told: list[OrderEvent] = []
         for revision in range(1, 2 if calm or (crossing and rng.random() < 0.7) else rng.randint(2, 5)):
             status = rng.choice(["open"] * 4 + ["pending", "cancelled", "closed"]) if revision > 1 else rng.choice(["open", "open", "open", "pending"])
-            shown = [line(q, sku, str(k), cancelled=c, fulfilled=f, location=spot, method=method) for k, (sku, q, c, f) in enumerate(lines)]
+            status = "open" if calm or (crossing and revision == 1) else status
+            shown = [
+                line(row.ordered, row.sku, str(k), cancelled=row.cancelled, fulfilled=row.gone, location=spot, method=method) for k, row in enumerate(lines)
+            ]
             told.append(
                 picture(
                     revision,
                     *shown,
-                    status="open" if calm else status,
+                    status=status,
                     id=native,
                     channel=channel,
                     at=T0 + revision,
@@ -106,19 +120,17 @@ class _Drawn:
             rng.shuffle(told)
         return told + ([rng.choice(told)] if rng.random() < 0.3 else [])
 
-    def _change(self, lines: list[list[object]]) -> None:
+    def _change(self, lines: list[_Row]) -> None:
         """Between two pictures: units more or fewer, some cancelled, some gone, a line more."""
         rng = self.rng
         for row in lines:
-            ordered, cancelled, gone = int(str(row[1])), int(str(row[2])), int(str(row[3]))
-            ordered = max(cancelled + gone, ordered + rng.choice([-1, 0, 0, 0, 1]))
-            if cancelled + gone < ordered:
-                cancelled += rng.choice([0, 0, 0, 1])
-            if cancelled + gone < ordered:
-                gone += rng.choice([0, 0, 1])
-            row[1:] = [ordered, cancelled, gone]
+            row.ordered = max(row.cancelled + row.gone, row.ordered + rng.choice([-1, 0, 0, 0, 1]))
+            if row.cancelled + row.gone < row.ordered:
+                row.cancelled += rng.choice([0, 0, 0, 1])
+            if row.cancelled + row.gone < row.ordered:
+                row.gone += rng.choice([0, 0, 1])
         if rng.random() < 0.15:
-            lines.append([rng.choice(self.skus), 1, 0, 0])
+            lines.append(_Row(rng.choice(self.skus), 1))
 
     def _happenings(self, order: SmallOrder) -> Iterator[Happening]:
         rng = self.rng

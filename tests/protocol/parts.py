@@ -21,7 +21,7 @@ from schemas.catalogue import key_of
 from schemas.records import Answer, Availability, Claim, ClaimState, ClosedClaim, Order, OrderEvent, OrderPlan, Stock, StockChange, StockEvent
 from streams.order import invariants as order_laws
 from streams.order.apply import OrderProcessor
-from streams.order.state import ORDER, PLAN
+from streams.order.state import CLAIM_STEPS, ORDER, PLAN
 from streams.order.together import undecided
 from streams.places import Places
 from streams.step import Event, Processor, Step
@@ -331,7 +331,7 @@ class OrderPart:
             raise Broken(f"{self.name} gives way to a younger order")
 
     def _follows(self, claim: Claim, rev: int, phase: str) -> None:
-        if claim.rev != rev + 1 or claim.phase not in order_laws.CLAIM_STEPS[phase if rev else ""]:
+        if claim.rev != rev + 1 or claim.phase not in CLAIM_STEPS[phase if rev else ""]:
             raise Broken(f"{claim.claim_id}: {claim.phase} with rev {claim.rev} after {phase} with rev {rev}")
         if claim.rev > LIVELOCK:
             raise Broken(f"livelock: {claim.claim_id} was claimed {claim.rev} times")

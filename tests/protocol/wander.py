@@ -1,4 +1,5 @@
-"""One random schedule of a world, to rest. Some channels are slow, so that messages cross; some deliver their last messages again."""
+"""One random schedule of a world, to rest. Some channels are slow, so that messages cross, or all move in step, so that orders do;
+some deliver their last messages again."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ class Walk:
         self.past: dict[Channel_, list[Message]] = {}
         self.history: dict[str, list[tuple[Message, list[Any]]]] = {name: [] for name in world.parts}
         self.slow: dict[Channel_, bool] = {}
+        self.even = rng.random() < 0.3
         self.replays = world.replays
         self.steps = 0
 
@@ -50,6 +52,8 @@ class Walk:
                 raise Broken(f"{name} keeps something else when it reads its history again")
 
     def _choose(self) -> Channel_:
+        if self.even and self.rng.random() < 0.9:
+            return next(iter(self.queues))  # who has waited longest: everybody moves in step
         channels = sorted(self.queues)
         channel = self.rng.choice(channels)
         if self.slow.setdefault(channel, self.rng.random() < 0.3) and self.rng.random() < 0.8:

@@ -57,7 +57,7 @@ class World:
 
     def begin(self) -> dict[str, Any]:
         """What each part keeps before the first message."""
-        states = {name: part.begin() for name, part in self.parts.items()}
+        states: dict[str, Any] = {name: part.begin() for name, part in self.parts.items()}
         for said in self.there:
             part = self.parts[said.sku]
             assert isinstance(part, StockPart)
