@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from schemas.records import OrderPlan, PlanLine
 from streams.order.plan import plan, trim
-from streams.order.state import meet, plus, total
+from streams.order.state import total
 
 PARKS: Final = frozenset({"busy_older", "short"})
 """Verdicts about one SKU after which the order gives back every other."""
@@ -47,6 +47,5 @@ def _next(lines: Sequence[PlanLine], *, pending: bool) -> list[PlanLine]:
 
 
 def _try(line: PlanLine) -> PlanLine:
-    """All of it, where stock says that it is free."""
-    kept = meet(line.held, line.want)
-    return replace(line, phase="try", want=plus(kept, plan(line.free, line.quantity - total(kept))))
+    """All of it, where stock says that it is free. A line that is quoted holds nothing: it is granted whole or not at all."""
+    return replace(line, phase="try", want=plan(line.free, line.quantity))
