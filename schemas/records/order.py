@@ -191,6 +191,8 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lines: tuple[OrderEventLine, ...]
     # for the customer join
     identifiers: tuple[Identifier, ...] = ()
+    # all or none of its units are promised; each line stands alone otherwise
+    together: bool = False
 
 
 class PlanItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -253,6 +255,8 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recorded_at: int | None = None
     # when the units that are gone left the shelf, as far as the channel says (a till sale) [ms]
     sold_at: int | None = None
+    # undecided: stands or falls with the order's other SKUs
+    together: bool = False
 
 
 class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -280,3 +284,5 @@ class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     items: tuple[PlanItem, ...]
     # one per SKU
     lines: tuple[PlanLine, ...]
+    # all or none, as applied last
+    together: bool = False

@@ -8,7 +8,7 @@ as gone (they stay gone here until a count) and for who gets the last unit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ from streams.order.picture import check, content, is_later, items, merge
 from streams.order.plan import EMPTY, Told, claim, decide, fold, hear, revise
 from streams.order.show import Header, changes, header, show
 from streams.order.state import ANSWER, CHANGE, CLAIM, EVENT, MAX_LINES, ORDER, PLAN, by_sku
+from streams.order.together import gather, undecided
 from streams.places import Channel, Places
 from streams.step import Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
 
@@ -97,7 +98,7 @@ class OrderProcessor:
         lines = {}
         for sku in dict.fromkeys((*before, *groups)):
             line = before.get(sku) or replace(EMPTY, sku=sku)
-            lines[sku] = decide(fold(line, groups.get(sku, ()), told, preference), preference, pending=event.status == "pending")
+            lines[sku] = fold(line, groups.get(sku, ()), told, preference)
         if len(lines) > 2 * MAX_LINES:
             raise Refuse(f"{event.order_id}: more than {2 * MAX_LINES} SKUs over all revisions", "too-large")
         head = OrderPlan(
@@ -112,8 +113,9 @@ class OrderProcessor:
             policy=event.stock_policy,
             items=pictured,
             lines=plan.lines if plan else (),
+            together=event.together,
         )
-        return self._settle(Known(plan, order), head, lines, header(event), event.event_id, at)
+        return self._settle(Known(plan, order), head, _decided(head, lines, preference), header(event), event.event_id, at)
 
     def _answer(self, view: View, key: str, answer: Answer, at: int) -> Step:
         plan: OrderPlan | None = view.get(PLAN, key)
@@ -124,9 +126,10 @@ class OrderProcessor:
         heard = hear(line, answer)
         if heard is None:
             return Step(fate=Fate.DUPLICATE if (answer.rev, answer.seq) == (line.rev, line.seq) else Fate.SUPERSEDED)
-        decided = decide(heard, self._preference(order.channel), pending=plan.status == "pending")
-        lines = {**_lines(plan), answer.sku: decided}
-        return self._settle(Known(plan, order), plan, lines, header(order), answer.event_id, at, recalled=bool(answer.recall))
+        lines = {**_lines(plan), answer.sku: heard}
+        decided = _decided(plan, lines, self._preference(order.channel), heard.sku)
+        recalled = bool(answer.recall) and not line.together
+        return self._settle(Known(plan, order), plan, decided, header(order), answer.event_id, at, recalled=recalled)
 
     def _settle(self, known: Known, head: OrderPlan, lines: Lines, who: Header, cause: str, at: int, *, recalled: bool = False) -> Step:
         """O2: claims that changed go out in the transaction of the records that say so."""
@@ -152,6 +155,15 @@ def _lines(plan: OrderPlan | None) -> dict[str, PlanLine]:
     return {line.sku: line for line in plan.lines} if plan else {}
 
 
+def _decided(head: OrderPlan, lines: Lines, preference: Sequence[str], heard: str | None = None) -> Lines:
+    """What is wanted next of each SKU; an answer moves the other lines only when they come together."""
+    pending = head.status == "pending"
+    if undecided(head) and not any(line.phase == "firm" for line in lines.values()):
+        return gather(lines, preference, pending=pending)
+    moved = lines if heard is None else (heard,)
+    return {**lines, **{sku: decide(lines[sku], preference, pending=pending) for sku in moved}}
+
+
 def _is_new(before: PlanLine | None, now: PlanLine) -> bool:
     return now.rev > (before.rev if before else 0)
 
@@ -166,4 +178,5 @@ def _beside(merged: OrderEvent, plan: OrderPlan, order: Order) -> OrderEvent:
         stock_policy=plan.policy,
         currency=order.currency,
         total=order.total,
+        together=plan.together,
     )

@@ -10,7 +10,7 @@ from streams.order.state import CLAIM_STEPS, TERMINAL, allocated, by_sku, owed, 
 
 def broken(plan: OrderPlan, order: Order, before: OrderPlan | None = None) -> list[str]:
     """Every law that does not hold, in words."""
-    found = [*_lines(plan), *_shown(plan, order)]
+    found = [*_lines(plan), *_together(plan), *_shown(plan, order)]
     return found if before is None else [*found, *_steps(before, plan)]
 
 
@@ -35,8 +35,28 @@ def _lines(plan: OrderPlan) -> Iterator[str]:
                 yield f"{line.sku}: a map with zeros, unsorted or below zero"
 
 
+def _together(plan: OrderPlan) -> Iterator[str]:
+    """All or none: until FIRM every SKU that is owed is asked for, or every one is tried for whole."""
+    owed_ = [line for line in plan.lines if line.quantity]
+    undecided = plan.together and not plan.firm
+    for line in plan.lines:
+        if line.together != (undecided and line.quantity > 0):
+            yield f"{line.sku}: together {line.together} in an order that is {'undecided' if undecided else 'not'}"
+    if not undecided:
+        return
+    if len({line.phase for line in owed_}) > 1:
+        yield f"together in different phases: {[line.phase for line in owed_]}"
+    for line in owed_:
+        if total(line.want) != (line.quantity if line.phase == "try" else 0):
+            yield f"{line.sku}: {line.phase} for {line.want} of {line.quantity}, together"
+        if line.phase == "try" and plan.status == "pending":
+            yield f"{line.sku}: tried, and the order is pending"
+
+
 def _shown(plan: OrderPlan, order: Order) -> Iterator[str]:
     held: dict[str, dict[str, int]] = {}
+    if plan.together and not plan.firm and any(line.allocated for line in order.lines):
+        yield "units are shown that the order may have to give back"
     for line in order.lines:
         if line.allocated != sum(at.quantity for at in line.allocations):
             yield f"line {line.line_id}: allocated {line.allocated} is not the sum of its allocations"
@@ -59,6 +79,10 @@ def _steps(before: OrderPlan, plan: OrderPlan) -> Iterator[str]:
             yield f"{was.sku}: a line was forgotten"
         elif line.rev < was.rev or line.seq < was.seq or _shrank(was, line):
             yield f"{was.sku}: rev, seq, shipped or lost went back"
+    if before.together and plan.together and plan.policy != "force" and plan.firm and not before.firm:
+        for line in plan.lines:
+            if total(line.held) < line.quantity:
+                yield f"{line.sku}: FIRM with {line.held} of {line.quantity}, together"
 
 
 def _shrank(was: PlanLine, line: PlanLine) -> bool:

@@ -1,4 +1,4 @@
-"""The order's side of the claim protocol, one SKU at a time, each line alone (together=false).
+"""The order's side of the claim protocol, one SKU at a time, each line alone. What comes together before FIRM: together.py.
 
 A PlanLine says what the order wants of one SKU; `fold` brings in what the channel says, `hear` what stock answered,
 `decide` moves it on, `claim` states it. Rules:
@@ -131,11 +131,10 @@ def hear(line: PlanLine, answer: Answer) -> PlanLine | None:
 
 def decide(line: PlanLine, preference: Sequence[str], *, pending: bool) -> PlanLine:
     """O3: what the order wants next. `preference` is the channel's places; a pending order is counted but never planned."""
-    want = _trim(line, preference)
-    picked = meet(line.picked, want)
+    line = trim(line, preference)
     if not line.quantity:
-        return replace(line, want=want, picked=picked, phase="none")
-    phase, fact, recall = line.phase, line.fact, line.recall
+        return line
+    want, picked, phase, fact, recall = line.want, line.picked, line.phase, line.fact, line.recall
     if recall:
         # what is planned again is no fact any more
         want, fact, recall = minus(want, minus(meet(recall, want), picked)), False, {}
@@ -149,7 +148,7 @@ def decide(line: PlanLine, preference: Sequence[str], *, pending: bool) -> PlanL
         want, phase = _first(line, preference)
     elif phase == "none" or (phase in ("firm", "try") and not want):
         phase = "quote"
-    return replace(line, want=want, picked=picked, phase=phase, fact=fact, recall=recall)
+    return replace(line, want=want, phase=phase, fact=fact, recall=recall, together=False)
 
 
 def _first(line: PlanLine, preference: Sequence[str]) -> tuple[dict[str, int], str]:
@@ -158,8 +157,17 @@ def _first(line: PlanLine, preference: Sequence[str]) -> tuple[dict[str, int], s
     return ({}, "quote") if place is None else ({place: line.quantity}, "try")
 
 
-def _trim(line: PlanLine, preference: Sequence[str]) -> dict[str, int]:
-    """Not more than is owed: the least preferred place gives up first, units that are picked last."""
+def trim(line: PlanLine, preference: Sequence[str]) -> PlanLine:
+    """Not more than is owed, and an end when nothing is."""
+    want = _less(line, preference)
+    picked = meet(line.picked, want)
+    if line.quantity:
+        return replace(line, want=want, picked=picked)
+    return replace(line, want=want, picked=picked, phase="none", together=False)
+
+
+def _less(line: PlanLine, preference: Sequence[str]) -> dict[str, int]:
+    """The least preferred place gives up first, units that are picked last."""
     excess = total(line.want) - line.quantity
     if excess <= 0:
         return line.want
@@ -197,7 +205,7 @@ def claim(order_id: str, channel: str, age: str, line: PlanLine, at: int) -> Cla
         candidates=line.candidates,
         want=line.want,
         phase=line.phase,  # type: ignore[arg-type]
-        together=False,
+        together=line.together,
         shipped=line.shipped,
         lost=line.lost,
         picked=line.picked,
@@ -213,7 +221,7 @@ def claim(order_id: str, channel: str, age: str, line: PlanLine, at: int) -> Cla
 def _said(line: PlanLine) -> tuple[object, ...]:
     """What makes a claim another claim."""
     unrouted = max(0, line.quantity - total(line.want))
-    return unrouted, line.candidates, line.want, line.phase, line.shipped, line.lost, line.picked, line.victim, line.fact
+    return unrouted, line.candidates, line.want, line.phase, line.together, line.shipped, line.lost, line.picked, line.victim, line.fact
 
 
 def revise(before: PlanLine, now: PlanLine) -> PlanLine:

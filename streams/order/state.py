@@ -116,5 +116,6 @@ def by_sku(items: Iterable[PlanItem]) -> dict[str, list[PlanItem]]:
 
 
 def allocated(line: PlanLine) -> dict[str, int]:
-    """Units that are held for this SKU as far as the order knows and still wants them."""
-    return meet(line.held, line.want)
+    """Units that are held for this SKU as far as the order knows and still wants them. None before FIRM of an order that may
+    have to give them back: nobody should begin to pick those."""
+    return {} if line.together else meet(line.held, line.want)

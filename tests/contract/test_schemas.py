@@ -60,7 +60,7 @@ def test_examples_round_trip_through_bytes_of_another_library(path: Path) -> Non
 S, L, I, B, TS = "string", "long", "int", "boolean", "timestamp"  # noqa: E741
 PAGE: dict[str, str] = {
     "OrderEvent": "event_id s, order_id s, channel s, native_id s, revision long, occurred_at ts, placed_at ts, status enum, stock_policy enum=update, "
-    "location s?=, method enum=ship_home, currency s, total dec?=, lines [OrderEventLine], identifiers [Identifier]=",
+    "location s?=, method enum=ship_home, currency s, total dec?=, lines [OrderEventLine], identifiers [Identifier]=, together bool=",
     "OrderEventLine": "line_id s, sku s, ordered int, cancelled int=0, fulfilled int=0, returned int=0, location s?=, method enum?=, unit_price dec?=",
     "Identifier": "type s, value s",
     "StockEvent": "event_id s, source s, sku s, location s, kind enum, quantity int, as_of ts?=, count_kind enum=book, recorded_at ts?=, begun_at ts?=, "

@@ -98,6 +98,22 @@ def test_the_last_unit_goes_to_one_of_two_channels(trial: Trial) -> None:
         assert ran.final("unified.stock")["MUG|lyon"]["shortage"] == 0
 
 
+def test_what_comes_together_waits_without_taking(trial: Trial) -> None:
+    """A mug and a cup in one parcel: while there is no cup the mug is anybody's. With a cup both are taken, in one step."""
+    parcel = order("p", line(1), line(1, "CUP", "2"), at=at(1), together=True)
+    there = [count(1, at=at(0)), count(0, sku="CUP", at=at(0))]
+    waiting = sound(trial.feed(*there, parcel))
+    assert waiting.final("unified.stock")["MUG|lyon"]["allocated"] == 0
+    assert [x["allocated"] for x in waiting.final("unified.order")["shopify:p"]["lines"]] == [0, 0]
+    served = sound(trial.feed(*there, parcel, count(1, sku="CUP", at=at(2))))
+    assert [served.final("unified.stock")[f"{sku}|lyon"]["allocated"] for sku in ("MUG", "CUP")] == [1, 1]
+    assert served.final("unified.order")["shopify:p"]["phase"] == "routed"
+    steps = [told["value"]["kind"] for told in served.lines if told.get("topic") == "event.order-change"]
+    assert steps == ["placed", "allocated"]
+    taken = sound(trial.feed(*there, parcel, sale("s", 1, 2), count(1, sku="CUP", at=at(3))))
+    assert taken.final("unified.stock")["CUP|lyon"]["allocated"] == 0
+
+
 def test_a_shortage_is_opened_by_a_fact_only_and_closed_by_stock_elsewhere(trial: Trial) -> None:
     """The till sells the unit that was promised online. The promise moves to the place that has one."""
     told = [count(1, at=at(0)), order("1", line(1), at=at(1)), sale("s1", 1, 2)]
