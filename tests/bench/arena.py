@@ -42,16 +42,16 @@ class Message:
     partition: int
     key: bytes
     value: bytes
-    at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """What was measured: wall seconds and the processor seconds of the system's own processes."""
+    """What was measured: wall seconds, the processor seconds of the system's own processes, and those of whoever else was on the machine."""
 
     events: int
     seconds: float
     cpu_seconds: float
+    strangers_cpu_seconds: float
     rss_bytes: int
 
 
@@ -89,7 +89,7 @@ def _producing(bootstrap: str) -> dict[str, Any]:
 
 def _put(producer: Producer, topic: str, messages: Sequence[Message]) -> None:
     for i, message in enumerate(messages):
-        producer.produce(topic, message.value, message.key, message.partition, timestamp=message.at)
+        producer.produce(topic, message.value, message.key, message.partition)
         if i % 10_000 == 0:
             producer.poll(0)
 
@@ -114,7 +114,8 @@ class Arena:
         self._folder.cleanup()
 
     def topics(self, names: Mapping[str, bool], partitions: int) -> None:
-        """Make topics: name -> whether it is compacted. Nothing is lost of them by age."""
+        """Make topics: name -> whether it is compacted. Nothing is lost of them by age, and nothing is compacted before it is checked:
+        every record is of today, as markers are, so segments are not rolled."""
         kept = {True: {"cleanup.policy": "compact"}, False: {"cleanup.policy": "delete", "retention.ms": "-1"}}
         made = self._admin.create_topics([NewTopic(name, partitions, 1, config=kept[compacted]) for name, compacted in names.items()])
         for answer in made.values():
@@ -124,12 +125,13 @@ class Arena:
         """Start the system, let it work through the warm-up, open the gate, take the time."""
         with self._system(command, group, environment) as process, self._watch(group, log.topic) as watch:
             _wait(watch, log.warm, process, READY_WITHIN)
-            of_system = _Usage(process.pid)
-            cpu, began = of_system.cpu(), time.perf_counter()
+            system, ours = _Usage(process.pid), _Usage(os.getpid())  # ours: the broker, this process and the system
+            cpu, known, busy, began = system.cpu(), ours.cpu(), _busy(), time.perf_counter()
             log.open()
             _wait(watch, log.all, process, DONE_WITHIN)
             seconds = time.perf_counter() - began
-            return Lap(log.events, seconds, of_system.cpu() - cpu, of_system.rss())
+            strangers = _busy() - busy - (ours.cpu() - known)
+            return Lap(log.events, seconds, system.cpu() - cpu, max(0.0, strangers), system.rss())
 
     @contextmanager
     def _system(self, command: Sequence[str], name: str, environment: Mapping[str, str] | None) -> Iterator[subprocess.Popen[bytes]]:
@@ -208,6 +210,12 @@ class _Usage:
 
     def rss(self) -> int:
         return sum(process.memory_info().rss for process in self._all())
+
+
+def _busy() -> float:
+    """Processor seconds used by anybody on this machine."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

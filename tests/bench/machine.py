@@ -35,7 +35,3 @@ def _processor() -> str:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
-
-def busy() -> float:
-    """Share of all cores that was in use by anybody over a tenth of a second: a machine that does other work gives other figures."""
-    return psutil.cpu_percent(interval=0.1)

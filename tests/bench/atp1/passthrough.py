@@ -46,7 +46,7 @@ def _pass_on(consumer: Any, producer: Any, output: str, messages: list[Any], tra
         ends[partition] = message.offset() + 1
         while True:
             try:
-                produce(output, message.value(), message.key(), partition, timestamp=message.timestamp()[1])
+                produce(output, message.value(), message.key(), partition)
                 break
             except BufferError:
                 producer.poll(0.05)

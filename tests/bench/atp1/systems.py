@@ -10,9 +10,12 @@ from typing import Any, Final, Literal
 
 from tests.bench import jvm
 from tests.bench.arena import Arena
-from tests.bench.atp1.records import FOLDER
+from tests.bench.atp1.records import FOLDER, PARTITIONS
+from tests.bench.environment import python_of
 
 SCHEMAS: Final = FOLDER / "atp1"
+OTHERS: Final = Path(__file__).with_name("others")
+ROOT: Final = Path(__file__).parents[3]
 CACHE: Final = 10 * 1024 * 1024
 
 
@@ -40,7 +43,7 @@ class Run:
         return self.arena.folder / self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class System:
     """A row of the table.
 
@@ -73,6 +76,7 @@ ENGINE: Final = {
     "state": "in memory, restored from the compacted state topic, which is the output",
     "linger.ms": 5,
     "compression.type": "lz4",
+    "retry.backoff.ms": 10,
     "isolation.level": "read_committed",
     "fetch.wait.max.ms": 100,
 }
@@ -123,7 +127,7 @@ KAFKA_STREAMS_MEMORY: Final = _kafka_streams(
     "kafka_streams_memory", "Kafka Streams, 10 MB cache, in memory, changelog only", "memory", CACHE, output=False
 )
 
-PASSING: Final = {"what": "confluent-kafka, bytes as they are", "linger.ms": 5, "compression.type": "lz4", "batch": "at most 10,000 records"}
+PASSING: Final = {"what": "confluent-kafka, bytes as they are", "linger.ms": 5, "compression.type": "lz4", "retry.backoff.ms": 10, "batch": "at most 10,000 records"}
 LIMIT_PASSTHROUGH: Final = System(
     "limit_passthrough",
     "consume + produce, transactions",
@@ -139,4 +143,62 @@ LIMIT_PLAIN: Final = System(
     _python("passthrough", "plain"),
     "same",
     compacted=False,
+)
+
+
+def _quix(run: Run) -> list[str]:
+    python = python_of(OTHERS / "requirements.txt")
+    return [str(python), "-W", "ignore", str(OTHERS / "quix_app.py"), run.arena.bootstrap, run.group, run.input, run.output, str(run.folder)]
+
+
+QUIX_EXACTLY_ONCE: Final = System(
+    "quix_exactly_once",
+    "Quix Streams, exactly once",
+    {
+        "quixstreams": "3.28.1",
+        "processing_guarantee": "exactly-once",
+        "commit_interval": 0.1,
+        "state": "RocksDB with changelog",
+        "codec": "fastavro in and out, the state as Quix keeps dictionaries (JSON)",
+        "linger.ms": 5,
+        "compression.type": "lz4",
+        "retry.backoff.ms": 10,
+        "fetch.wait.max.ms": 100,
+    },
+    _quix,
+    "each",
+    scale=0.3,
+)
+
+
+def _faust(how: str) -> Callable[[Run], list[str]]:
+    script = str(OTHERS / "faust_app.py")
+    return lambda run: [sys.executable, "-W", "ignore", script, run.arena.bootstrap, run.group, run.input, run.output, str(PARTITIONS), how]
+
+
+FAUST: Final = {
+    "faust-streaming": "0.15.3",
+    "guarantee": "at least once",
+    "broker_commit_interval": 0.1,
+    "store": "memory:// with changelog",
+    "codec": "fastavro in and out",
+    "isolation": "read committed",
+}
+FAUST_TABLE: Final = System(
+    "faust_table",
+    "Faust table",
+    {**FAUST, "how": "one event at a time, settings as they come"},
+    _faust("default"),
+    "each",
+    scale=0.03,
+    environment={"PYTHONPATH": str(ROOT)},
+)
+FAUST_TABLE_TUNED: Final = System(
+    "faust_table_tuned",
+    "Faust table, tuned",
+    {**FAUST, "how": "one event at a time, a table of bytes, larger polls and buffers, sends not waited for", "producer_linger": 0.005, "compression": "lz4", "broker_max_poll_records": 10_000},
+    _faust("tuned"),
+    "each",
+    scale=0.05,
+    environment={"PYTHONPATH": str(ROOT)},
 )

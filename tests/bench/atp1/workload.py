@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
@@ -10,7 +14,7 @@ from tests.bench.arena import Arena, Input, Lap, Message
 from tests.bench.atp1.events import Event, events, messages
 from tests.bench.atp1.oracle import Oracle, Wrong
 from tests.bench.atp1.records import PARTITIONS
-from tests.bench.atp1.systems import Run, System
+from tests.bench.atp1.systems import OTHERS, Run, System
 
 
 class Workload:
@@ -32,12 +36,23 @@ class Workload:
         lap = arena.lap(system.command(run), run.group, log, system.environment)
         return {**_figures(lap), "outputs": self._check(arena, system, run, sent)}
 
+    def codec_alone(self, arena: Arena, warm_up: int, measured: int) -> dict[str, Any]:
+        """The limit without Kafka. Raises Wrong."""
+        file = arena.folder / "codec-alone.pickle"
+        file.write_bytes(pickle.dumps([message.value for message in self._messages[: warm_up + measured]]))
+        answer = subprocess.run([sys.executable, str(OTHERS / "codec_alone.py"), str(file), str(warm_up)], check=True, capture_output=True)
+        took = json.loads(answer.stdout)
+        self._oracle(warm_up + measured).check_last(pickle.loads(file.read_bytes()))
+        return _figures(Lap(took["events"], took["seconds"], took["cpu_seconds"], 0.0, 0))
+
     def _check(self, arena: Arena, system: System, run: Run, sent: Sequence[Message]) -> int:
         written = arena.read(system.written(run), PARTITIONS)
         if system.outputs == "same":
             return same(sent, list(written))
-        oracle = self._oracles.get(len(sent)) or self._oracles.setdefault(len(sent), Oracle(self._events[: len(sent)]))
-        return oracle.check(written, each=system.outputs == "each")
+        return self._oracle(len(sent)).check(written, each=system.outputs == "each")
+
+    def _oracle(self, events_: int) -> Oracle:
+        return self._oracles.get(events_) or self._oracles.setdefault(events_, Oracle(self._events[:events_]))
 
 
 def _figures(lap: Lap) -> dict[str, Any]:
@@ -47,6 +62,7 @@ def _figures(lap: Lap) -> dict[str, Any]:
         "cpu_seconds": round(lap.cpu_seconds, 2),
         "events_per_second": round(lap.events / lap.seconds),
         "events_per_cpu_second": round(lap.events / lap.cpu_seconds),
+        "strangers_cpu_seconds": round(lap.strangers_cpu_seconds, 2),
         "rss_mb": round(lap.rss_bytes / 1_000_000),
     }
 
