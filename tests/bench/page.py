@@ -40,7 +40,7 @@ def _comparison(command: str, found: Mapping[str, Any]) -> list[str]:
     out = [f"## {work['name']}, {command}", ""]
     out += [
         f"Stock events of {len(work['channels'])} channels over {work['keys']:,} keys become one stock record per key: {work['measured_events']:,} events, "
-        f"after {work['warm_up_events']:,} to warm up, in {work['partitions']} partitions, Avro in and out, the same bytes for every system; systems that would "
+        f"after {work['warm_up_events']:,} to warm up, in {work['partitions']} partitions, Avro in and out, the same bytes for every system; those that would "
         "take minutes get the share of them that `scale` in the JSON says. "
         f"Clock: {work['clock']}. Ratios: {work['ratios']}. Every state that was written is compared with a sequential replay: **oracle {found['oracle']}**.",
         "",

@@ -123,7 +123,9 @@ def _systems(plan: Plan, rounds: Sequence[Round]) -> dict[str, Any]:
     for name, described in out.items():
         for kind in ("events_per_second", "events_per_cpu_second"):
             found = figure(rounds, name, kind)
-            described[kind] = None if found is None else {"median": round(found.median), "low": round(found.low), "high": round(found.high), "rounds": found.rounds}
+            described[kind] = (
+                None if found is None else {"median": round(found.median), "low": round(found.low), "high": round(found.high), "rounds": found.rounds}
+            )
     return out
 
 

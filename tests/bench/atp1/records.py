@@ -86,5 +86,3 @@ class Routes:
 
     def partition_for(self, partition_key: str, n: int) -> int:
         return catalogue.partition_for(partition_key, n)
-
-

@@ -120,14 +120,16 @@ def _kafka_streams(name: str, title: str, store: str, cache: int, *, output: boo
 
 KAFKA_STREAMS_CACHED: Final = _kafka_streams("kafka_streams_cached", "Kafka Streams, 10 MB cache", "rocksdb", CACHE)
 KAFKA_STREAMS: Final = _kafka_streams("kafka_streams", "Kafka Streams, no cache", "rocksdb", 0)
-KAFKA_STREAMS_CHANGELOG: Final = _kafka_streams(
-    "kafka_streams_changelog", "Kafka Streams, 10 MB cache, changelog only", "rocksdb", CACHE, output=False
-)
-KAFKA_STREAMS_MEMORY: Final = _kafka_streams(
-    "kafka_streams_memory", "Kafka Streams, 10 MB cache, in memory, changelog only", "memory", CACHE, output=False
-)
+KAFKA_STREAMS_CHANGELOG: Final = _kafka_streams("kafka_streams_changelog", "Kafka Streams, 10 MB cache, changelog only", "rocksdb", CACHE, output=False)
+KAFKA_STREAMS_MEMORY: Final = _kafka_streams("kafka_streams_memory", "Kafka Streams, 10 MB cache, in memory, changelog only", "memory", CACHE, output=False)
 
-PASSING: Final = {"what": "confluent-kafka, bytes as they are", "linger.ms": 5, "compression.type": "lz4", "retry.backoff.ms": 10, "batch": "at most 10,000 records"}
+PASSING: Final = {
+    "what": "confluent-kafka, bytes as they are",
+    "linger.ms": 5,
+    "compression.type": "lz4",
+    "retry.backoff.ms": 10,
+    "batch": "at most 10,000 records",
+}
 LIMIT_PASSTHROUGH: Final = System(
     "limit_passthrough",
     "consume + produce, transactions",
@@ -196,7 +198,13 @@ FAUST_TABLE: Final = System(
 FAUST_TABLE_TUNED: Final = System(
     "faust_table_tuned",
     "Faust table, tuned",
-    {**FAUST, "how": "one event at a time, a table of bytes, larger polls and buffers, sends not waited for", "producer_linger": 0.005, "compression": "lz4", "broker_max_poll_records": 10_000},
+    {
+        **FAUST,
+        "how": "one event at a time, a table of bytes, larger polls and buffers, sends not waited for",
+        "producer_linger": 0.005,
+        "compression": "lz4",
+        "broker_max_poll_records": 10_000,
+    },
     _faust("tuned"),
     "each",
     scale=0.05,
