@@ -10,11 +10,12 @@ import sys
 import threading
 from typing import Any
 
+from streams import quick
 from streams.clock import SystemClock
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
 from streams.step import Event, Input, Step, Table, View
-from tests.bench.atp1.records import BenchSerde, Routes, StockState
+from tests.bench.atp1.records import BenchSerde, StockState, taken_in
 
 
 class StockOfOneSku:
@@ -91,9 +92,10 @@ def main(bootstrap: str, run: str, input_: str, output: str) -> None:
     """Until SIGTERM."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    processor = StockOfOneSku(run, input_, output)
-    serde = BenchSerde(input_, output, f"internal.{run}.progress")
-    Engine(processor, KafkaLog(bootstrap), serde, SystemClock(), slot="1", prefix="bench", routes=Routes()).run(stop)
+    log = KafkaLog(bootstrap)
+    quick.spare_the_collector()  # as hub/run_streams.py does
+    with taken_in(input_, output, run):
+        Engine(StockOfOneSku(run, input_, output), log, BenchSerde(), SystemClock(), slot="1", prefix="bench").run(stop)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,26 @@
-"""The two records of ATP-1, generated from avro/ exactly as the contract's own are, and how they are framed."""
+"""The two records of ATP-1 and their topics, and how a process takes them into its contract.
+
+In there they are records like all others: generated structs, the production serde and its codec (compiled, where it could be
+built), the production rules for keys and partitions. Nothing on the engine's way is the benchmark's own.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from functools import partial
-from operator import attrgetter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
-import msgspec
-
-from schemas import catalogue, codec, generate
-from schemas.model import read
-from schemas.records import Progress
+import schemas.records
+from schemas import catalogue, generate
+from schemas.model import definitions, read
 from schemas.registry import LocalSerde
 
 FOLDER: Final = Path(__file__).parent / "avro"
+NOUN: Final = "bench"
 KNOWN: Final = read(FOLDER)
 PARTITIONS: Final = 4
 """Of every topic of the workload, for every system."""
@@ -27,22 +30,50 @@ STATE_ID: Final = 2
 
 
 def _generated() -> ModuleType:
-    """The structs, from the same generator that writes schemas/records."""
+    """The structs, from the generator that writes schemas/records."""
     module = ModuleType("tests.bench.atp1.generated")
     sys.modules[module.__name__] = module
-    exec(compile(generate.module("atp1", KNOWN), "<atp1 records>", "exec"), module.__dict__)
+    exec(compile(generate.module(NOUN, KNOWN), "<records of the benchmark>", "exec"), module.__dict__)
     return module
 
 
 _records = _generated()
-codec.adopt(KNOWN, _records)
-ChannelEvent: Final[Any] = _records.ChannelEvent
 StockState: Final[Any] = _records.StockState
+
+
+@contextmanager
+def taken_in(event: str, state: str, processor: str) -> Iterator[None]:
+    """The records and one run's topics are part of this process's contract."""
+    assert not KNOWN.keys() & definitions().keys()
+    known, topics = cast(dict[str, Any], definitions()), cast(dict[str, Any], catalogue.topics())
+    mine = {spec.topic: spec for spec in _topics(event, state, processor)}
+    known.update(KNOWN)
+    topics.update(mine)
+    for name in KNOWN:
+        setattr(schemas.records, name, getattr(_records, name))
+    try:
+        yield
+    finally:
+        for name in KNOWN:
+            known.pop(name)
+            delattr(schemas.records, name)
+        for topic in mine:
+            topics.pop(topic)
+
+
+def _topics(event: str, state: str, processor: str) -> Iterator[catalogue.TopicSpec]:
+    def spec(topic: str, key: str, by: str, record: str, cleanup: Any) -> catalogue.TopicSpec:
+        return catalogue.TopicSpec(topic, "a run of the benchmark", "tests/bench", key, by, record, PARTITIONS, cleanup, "forever", "none")
+
+    yield spec(event, "sku", "sku", f"{NOUN}/ChannelEvent", "delete")
+    yield spec(state, "sku", "sku", f"{NOUN}/StockState", "compact")
+    yield spec(f"internal.{processor}.progress", "topic|partition", "column", "engine/Progress", "compact")
+    yield spec(f"dead.{processor}", "original", "original", "none", "delete")
 
 
 def schema(name: str) -> dict[str, Any]:
     """A record's Avro schema for fastavro and Java, as it stands in its file."""
-    parsed: dict[str, Any] = json.loads((FOLDER / "atp1" / f"{name}.avsc").read_text())
+    parsed: dict[str, Any] = json.loads((FOLDER / NOUN / f"{name}.avsc").read_text())
     return parsed
 
 
@@ -52,37 +83,9 @@ def framed(id_: int, body: bytes) -> bytes:
 
 
 class BenchSerde(LocalSerde):
-    """The production serde for the workload's topics: only where a topic's record and id come from is different."""
+    """The production serde that needs no registry, with the ids that every system here uses."""
 
-    def __init__(self, event_topic: str, state_topic: str, progress_topic: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._topics: dict[str, tuple[type[msgspec.Struct], int]] = {
-            event_topic: (ChannelEvent, EVENT_ID),
-            state_topic: (StockState, STATE_ID),
-            progress_topic: (Progress, 3),
-        }
-
-    def _head(self, topic: str) -> tuple[type[msgspec.Struct], bytes]:
-        struct, id_ = self._topics[topic]
-        return self._heads.setdefault(topic, (struct, framed(id_, b"")))
-
-    def _reader(self, topic: str, id_: bytes) -> Any:
-        struct, known = self._topics[topic]
-        if int.from_bytes(id_, "big") != known:
-            raise ValueError(f"{topic}: no schema has this id")
-        return self._readers.setdefault((topic, id_), partial(codec.decode, struct))
-
-
-class Routes:
-    """Both topics are keyed and partitioned by SKU, with the production functions for quoting and partitions."""
-
-    _sku = attrgetter("sku")
-
-    def key_of(self, topic: str, record: Any) -> str:
-        return catalogue.join_key(self._sku(record))
-
-    def partition_key(self, topic: str, key: str) -> str:
-        return key
-
-    def partition_for(self, partition_key: str, n: int) -> int:
-        return catalogue.partition_for(partition_key, n)
+        self._ids = {"ChannelEvent": EVENT_ID, "StockState": STATE_ID, "Progress": 3}
+        self._names = {id_: name for name, id_ in self._ids.items()}

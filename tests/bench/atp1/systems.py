@@ -10,10 +10,10 @@ from typing import Any, Final, Literal
 
 from tests.bench import jvm
 from tests.bench.arena import Arena
-from tests.bench.atp1.records import FOLDER, PARTITIONS
+from tests.bench.atp1.records import FOLDER, NOUN, PARTITIONS
 from tests.bench.environment import python_of
 
-SCHEMAS: Final = FOLDER / "atp1"
+SCHEMAS: Final = FOLDER / NOUN
 OTHERS: Final = Path(__file__).with_name("others")
 ROOT: Final = Path(__file__).parents[3]
 CACHE: Final = 10 * 1024 * 1024

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import fastavro
 
-FOLDER = Path(__file__).parents[1] / "avro" / "atp1"
+FOLDER = Path(__file__).parents[1] / "avro" / "bench"
 EVENT_HEAD = b"\0\0\0\0\1"
 STATE_HEAD = b"\0\0\0\0\2"
 
