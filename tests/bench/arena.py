@@ -46,11 +46,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """What was measured: wall seconds, the processor seconds of the system's own processes, and those of whoever else was on the machine."""
+    """What was measured: wall seconds, the processor seconds of the system's own processes, of the broker, and of whoever else was on the machine."""
 
     events: int
     seconds: float
     cpu_seconds: float
+    broker_cpu_seconds: float
     strangers_cpu_seconds: float
     rss_bytes: int
 
@@ -125,13 +126,14 @@ class Arena:
         """Start the system, let it work through the warm-up, open the gate, take the time."""
         with self._system(command, group, environment) as process, self._watch(group, log.topic) as watch:
             _wait(watch, log.warm, process, READY_WITHIN)
-            system, ours = _Usage(process.pid), _Usage(os.getpid())  # ours: the broker, this process and the system
-            cpu, known, busy, began = system.cpu(), ours.cpu(), _busy(), time.perf_counter()
+            system, broker, everything = _Usage(process.pid), _Usage(self._kafka.pid), _Usage(os.getpid())
+            before, began = (system.cpu(), broker.cpu(), _busy() - everything.cpu()), time.perf_counter()
             log.open()
             _wait(watch, log.all, process, DONE_WITHIN)
             seconds = time.perf_counter() - began
-            strangers = _busy() - busy - (ours.cpu() - known)
-            return Lap(log.events, seconds, system.cpu() - cpu, max(0.0, strangers), system.rss())
+            after = (system.cpu(), broker.cpu(), _busy() - everything.cpu())
+            mine, theirs, strangers = (max(0.0, end - start) for start, end in zip(before, after, strict=True))
+            return Lap(log.events, seconds, mine, theirs, strangers, system.rss())
 
     @contextmanager
     def _system(self, command: Sequence[str], name: str, environment: Mapping[str, str] | None) -> Iterator[subprocess.Popen[bytes]]:

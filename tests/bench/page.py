@@ -31,7 +31,7 @@ def text(found: Mapping[str, Mapping[str, Any]], more: list[sections.Section]) -
     for command, result in found.items():
         out += _comparison(command, result)
     for section in more:
-        out += [f"## {section['title']}", "", section["note"], "", *markdown(section["columns"], section["rows"]), ""]
+        out += [f"## {section.title}", "", section.note, "", *markdown(sections.COLUMNS, section.rows), ""]
     return "\n".join(out)
 
 

@@ -1,42 +1,43 @@
-"""What other workloads leave for the page: results/<name>.json with a list of tables.
-
-A workload is a module tests/bench/work_<name>.py with `run(quick: bool) -> Sequence[Section]`; `python -m tests.bench` runs it after
-ATP-1 and writes what it returns.
-"""
+"""What other workloads leave for the page: every results/<name>.json that has rows as tests/bench/work_support.report writes them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import Any, Final, NamedTuple
 
 RESULTS: Final = Path(__file__).with_name("results")
+COLUMNS: Final = ("what", "value", "range", "unit", "target", "met")
 
 
-class Section(TypedDict):
-    """One table of the page. `note` says what was done and with what; cells are shown as they are."""
+class Section(NamedTuple):
+    """One table of the page, under its title; `note` says how it was measured."""
 
     title: str
     note: str
-    columns: list[str]
-    rows: list[list[str | int | float]]
-
-
-def write(name: str, sections: Sequence[Section], **more: Any) -> Path:
-    """Keep a workload's tables, and whatever else it wants to have on record."""
-    path = RESULTS / f"{name}.json"
-    save(path, {"sections": list(sections), **more})
-    return path
+    rows: list[list[str]]
 
 
 def read_all() -> list[Section]:
     """The tables of every workload, in the order of their files' names."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    return [section for content in found for section in content.get("sections", ())]
+    return [section(content) for content in found if "rows" in content]
+
+
+def section(content: Mapping[str, Any]) -> Section:
+    """A workload's document as a table."""
+    configured = "; ".join(f"{key} {value}" for key, value in content["configuration"].items())
+    return Section(content["name"], f"Oracle {content['oracle']}. {configured}.", [_row(row) for row in content["rows"]])
+
+
+def _row(row: Mapping[str, Any]) -> list[str]:
+    spread = row["spread"]
+    met = {True: "yes", False: "no", None: ""}[row["met"]]
+    return [row["what"], f"{row['value']:,}", f"{spread[0]:,} - {spread[1]:,}" if spread else "", row["unit"], row["target"], met]
 
 
 def save(path: Path, content: Any) -> None:
     """As JSON that is easy to read in a diff."""
-    RESULTS.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

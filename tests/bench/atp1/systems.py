@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from schemas import native
 from tests.bench import jvm
 from tests.bench.arena import Arena
 from tests.bench.atp1.records import FOLDER, NOUN, PARTITIONS
@@ -73,6 +74,7 @@ ENGINE: Final = {
     "what": "streams/engine.py on streams/kafka_log.py, one process, one slot",
     "guarantee": "exactly once: state, progress and offsets in one transaction per batch",
     "batch": "at most 10,000 records; a transaction per batch",
+    "codec": "generated from the schema; C" if native.library else "generated from the schema; Python only, no compiler was there",
     "state": "in memory, restored from the compacted state topic, which is the output",
     "linger.ms": 5,
     "compression.type": "lz4",

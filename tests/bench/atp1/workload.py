@@ -43,7 +43,7 @@ class Workload:
         answer = subprocess.run([sys.executable, str(OTHERS / "codec_alone.py"), str(file), str(warm_up)], check=True, capture_output=True)
         took = json.loads(answer.stdout)
         self._oracle(warm_up + measured).check_last(pickle.loads(file.read_bytes()))
-        return _figures(Lap(took["events"], took["seconds"], took["cpu_seconds"], 0.0, 0))
+        return _figures(Lap(took["events"], took["seconds"], took["cpu_seconds"], 0.0, 0.0, 0))
 
     def _check(self, arena: Arena, system: System, run: Run, sent: Sequence[Message]) -> int:
         written = arena.read(system.written(run), PARTITIONS)
@@ -62,6 +62,7 @@ def _figures(lap: Lap) -> dict[str, Any]:
         "cpu_seconds": round(lap.cpu_seconds, 2),
         "events_per_second": round(lap.events / lap.seconds),
         "events_per_cpu_second": round(lap.events / lap.cpu_seconds),
+        "broker_cpu_seconds": round(lap.broker_cpu_seconds, 2),
         "strangers_cpu_seconds": round(lap.strangers_cpu_seconds, 2),
         "rss_mb": round(lap.rss_bytes / 1_000_000),
     }

@@ -78,10 +78,21 @@ def test_a_bar_in_a_cell_does_not_end_it() -> None:
 
 
 def test_the_page_shows_other_workloads_too() -> None:
-    section: sections.Section = {"title": "Stock", "note": "With ledger.", "columns": ["keys", "events/s"], "rows": [[10, 5]]}
+    rows = [
+        {"what": "one process", "value": 41000.5, "unit": "events/s", "target": ">= 40,000", "met": True, "spread": [40000, 42000]},
+        {"what": "keys", "value": 10, "unit": "", "target": "", "met": None, "spread": None},
+    ]
+    section = sections.section({"name": "STOCK", "rows": rows, "configuration": {"cores": 2, "skus": 10}, "oracle": "ok"})
     lines = page.text({"`make bench`": _found()}, [section]).splitlines()
-    at = lines.index("## Stock")
-    assert lines[at + 2 : at + 7] == ["With ledger.", "", "| keys | events/s |", "|---|---|", "| 10 | 5 |"]
+    at = lines.index("## STOCK")
+    assert lines[at + 2 : at + 8] == [
+        "Oracle ok. cores 2; skus 10.",
+        "",
+        "| what | value | range | unit | target | met |",
+        "|---|---|---|---|---|---|",
+        "| one process | 41,000.5 | 40,000 - 42,000 | events/s | >= 40,000 | yes |",
+        "| keys | 10 |  |  |  |  |",
+    ]
     assert any("oracle wrong: gone" in line for line in lines)
     assert "| faust_table | no number | 40.0 |" in lines
     assert any("used 10% of its processors" in line for line in lines)
