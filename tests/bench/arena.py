@@ -165,7 +165,7 @@ class Arena:
             for message in reader.consume(10_000, 0.1):
                 error = message.error()
                 if error is None:
-                    yield message.key(), message.value()
+                    yield message.key() or b"", message.value() or b""
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left -= 1
                 else:

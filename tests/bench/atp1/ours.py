@@ -26,8 +26,8 @@ class StockOfOneSku:
 
     def __init__(self, name: str, input_: str, state: str) -> None:
         self.name = name
-        self.inputs = (input_,)
-        self.states = (state,)
+        self.inputs: tuple[str, ...] = (input_,)
+        self.states: tuple[str, ...] = (state,)
 
     def aggregate(self, topic: str, key: str) -> str:
         return key

@@ -3,22 +3,26 @@
 python codec_alone.py FILE WARM_UP: reads a pickled list of values, writes one JSON line of figures and leaves the last states in FILE.
 """
 
+from __future__ import annotations
+
 import json
 import pickle
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import plain
 
 
-def main(path, warm_up):
+def main(path: str, warm_up: int) -> None:
     """All events, timed after the warm-up."""
     file = Path(path)
     values = pickle.loads(file.read_bytes())
-    states, last = {}, {}
+    states: dict[str, Any] = {}
+    last: dict[str, bytes] = {}
 
-    def work(batch):
+    def work(batch: list[bytes]) -> None:
         for value in batch:
             event = plain.decode(value)
             sku = event["sku"]

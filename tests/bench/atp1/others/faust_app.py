@@ -6,17 +6,26 @@ Both read committed records only, through the app that this project runs Faust w
 records at its start.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import signal
 import sys
+from typing import Any
 
 import plain
 
 from streams.insight.committed import CommittedApp
 
-COMMON = {"store": "memory://", "consumer_auto_offset_reset": "earliest", "topic_allow_declare": True, "topic_replication_factor": 1, "web_enabled": False}
-TUNED = {
+COMMON: dict[str, Any] = {
+    "store": "memory://",
+    "consumer_auto_offset_reset": "earliest",
+    "topic_allow_declare": True,
+    "topic_replication_factor": 1,
+    "web_enabled": False,
+}
+TUNED: dict[str, Any] = {
     "stream_buffer_maxsize": 65_536,
     "stream_wait_empty": False,
     "broker_max_poll_records": 10_000,
@@ -26,7 +35,7 @@ TUNED = {
 }
 
 
-def build(bootstrap, group, input_, output, partitions, how):
+def build(bootstrap: str, group: str, input_: str, output: str, partitions: int, how: str) -> CommittedApp:
     """The app."""
     more = TUNED if how == "tuned" else {}
     app = CommittedApp(group, broker=f"kafka://{bootstrap}", topic_partitions=partitions, broker_commit_interval=0.1, **COMMON, **more)
@@ -36,12 +45,12 @@ def build(bootstrap, group, input_, output, partitions, how):
     return app
 
 
-def of_dictionaries(app, source, sink, partitions):
+def of_dictionaries(app: Any, source: Any, sink: Any, partitions: int) -> None:
     """A table as it is shown everywhere; its changelog is JSON."""
     table = app.Table("stock", key_type=str, partitions=partitions)
 
     @app.agent(source)
-    async def stock(stream):
+    async def stock(stream: Any) -> None:
         async for event in stream.events():
             fact = plain.decode(event.value)
             sku = fact["sku"]
@@ -51,12 +60,12 @@ def of_dictionaries(app, source, sink, partitions):
             await sink.send(key=event.key, value=plain.encode(state), partition=event.message.partition)
 
 
-def of_bytes(app, source, sink, partitions):
+def of_bytes(app: Any, source: Any, sink: Any, partitions: int) -> None:
     """A table of bytes as they are written. (Batches can not change a table: Faust refuses that outside of one event.)"""
     table = app.Table("stock", key_type=bytes, value_type=bytes, partitions=partitions)
 
     @app.agent(source)
-    async def stock(stream):
+    async def stock(stream: Any) -> None:
         async for event in stream.events():
             fact = plain.decode(event.value)
             known = table.get(event.key)
@@ -67,7 +76,7 @@ def of_bytes(app, source, sink, partitions):
             sink.send_soon(key=event.key, value=value, partition=event.message.partition)
 
 
-async def run(app):
+async def run(app: Any) -> None:
     """Until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -3,22 +3,27 @@
 Times are read and written as the numbers they are: no system is made to build calendar objects.
 """
 
+from __future__ import annotations
+
 import json
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import fastavro
+
+State = dict[str, Any]
 
 FOLDER = Path(__file__).parents[1] / "avro" / "bench"
 EVENT_HEAD = b"\0\0\0\0\1"
 STATE_HEAD = b"\0\0\0\0\2"
 
 
-def _schema(name):
+def _schema(name: str) -> Any:
     return fastavro.parse_schema(_plain(json.loads((FOLDER / f"{name}.avsc").read_text())))
 
 
-def _plain(schema):
+def _plain(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {key: _plain(value) for key, value in schema.items() if key != "logicalType"}
     return [_plain(part) for part in schema] if isinstance(schema, list) else schema
@@ -28,7 +33,7 @@ EVENT = _schema("ChannelEvent")
 STATE = _schema("StockState")
 
 
-def decode(data):
+def decode(data: bytes) -> Any:
     """An event."""
     if data[:5] != EVENT_HEAD:
         raise ValueError("not framed as an event")
@@ -37,14 +42,14 @@ def decode(data):
     return fastavro.schemaless_reader(stream, EVENT)
 
 
-def decode_state(data):
+def decode_state(data: bytes) -> Any:
     """A state as it was written."""
     stream = BytesIO(data)
     stream.seek(5)
     return fastavro.schemaless_reader(stream, STATE)
 
 
-def encode(state):
+def encode(state: State) -> bytes:
     """A state."""
     out = BytesIO(STATE_HEAD)
     out.seek(5)
@@ -52,7 +57,7 @@ def encode(state):
     return out.getvalue()
 
 
-def empty(sku):
+def empty(sku: str) -> State:
     """Before the first event."""
     return {
         "sku": sku,
@@ -70,7 +75,7 @@ def empty(sku):
     }
 
 
-def apply(state, event):
+def apply(state: State, event: Any) -> None:
     """One event, into the state."""
     state["revision"] += 1
     sequences, channel, sequence = state["sequences"], event["channel"], event["sequence"]

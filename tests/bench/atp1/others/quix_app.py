@@ -3,13 +3,16 @@
 python quix_app.py BOOTSTRAP GROUP INPUT OUTPUT FOLDER
 """
 
+from __future__ import annotations
+
 import sys
+from typing import Any
 
 import plain
 from quixstreams import Application
 
 
-def after(data, state):
+def after(data: bytes, state: Any) -> bytes:
     """The key's next state, as it is written."""
     event = plain.decode(data)
     now = state.get("stock") or plain.empty(event["sku"])
@@ -18,7 +21,7 @@ def after(data, state):
     return plain.encode(now)
 
 
-def main(bootstrap, group, input_, output, folder):
+def main(bootstrap: str, group: str, input_: str, output: str, folder: str) -> None:
     """Until SIGTERM."""
     app = Application(
         broker_address=bootstrap,
