@@ -14,6 +14,7 @@ from typing import Final
 from hub.embedded import fetch
 from hub.embedded.java import find
 from hub.embedded.lock import Locked, parse, write_lock
+from tests.bench.arena import NotRun
 
 LOCK: Final = Path(__file__).with_name("jars.lock")
 SOURCES: Final = Path(__file__).with_name("java")
@@ -38,7 +39,7 @@ def locked(server: str) -> tuple[Locked, ...]:
 
 
 def class_path() -> str:
-    """The jars and what is compiled from our source; fetched and compiled when it is not there. Raises EmbeddedError."""
+    """The jars and what is compiled from our source; fetched and compiled when it is not there. Raises EmbeddedError or NotRun."""
     jars = ":".join(map(str, fetch.files(locked("streams"))))
     return f"{_compiled(jars)}:{jars}"
 
@@ -60,7 +61,9 @@ def _compiled(jars: str) -> Path:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         told = ["-source", "17", "-target", "17", "-nowarn", "-classpath", jars, "-d", str(new), *map(str, sources)]
-        subprocess.run([str(find().command), "-jar", str(compiler), *told], check=True)
+        made = subprocess.run([str(find().command), "-jar", str(compiler), *told], capture_output=True, text=True, check=False)
+        if made.returncode != 0:
+            raise NotRun(f"its source can not be compiled: {made.stdout}{made.stderr}")
         new.rename(home)
     return home
 
