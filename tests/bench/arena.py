@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +126,8 @@ class Arena:
         """Start the system, let it work through the warm-up, open the gate, take the time."""
         with self._system(command, group, environment) as process, self._watch(group, log.topic) as watch:
             _wait(watch, log.warm, process, READY_WITHIN)
+            if any(offset > log.warm[number] for number, offset in watch.offsets(log.warm).items()):
+                raise NotRun("it has seen what was not committed yet")
             system, broker, everything = _Usage(process.pid), _Usage(self._kafka.pid), _Usage(os.getpid())
             before, began = (system.cpu(), broker.cpu(), _busy() - everything.cpu()), time.perf_counter()
             log.open()
@@ -179,13 +181,18 @@ class _Watch:
     def __init__(self, looker: Consumer, topic: str) -> None:
         self._looker, self._topic = looker, topic
 
-    def reached(self, ends: Mapping[int, int]) -> bool:
-        """Whether everything before these offsets is done. A coordinator that is still on its way says nothing about that."""
-        asked = [TopicPartition(self._topic, number) for number in ends]
+    def offsets(self, numbers: Iterable[int]) -> dict[int, int]:
+        """By partition; none of them while the coordinator is still on its way."""
         try:
-            return all(at.offset >= ends[at.partition] for at in self._looker.committed(asked, timeout=10.0))
+            found = self._looker.committed([TopicPartition(self._topic, number) for number in numbers], timeout=10.0)
         except KafkaException:
-            return False
+            return {}
+        return {at.partition: at.offset for at in found}
+
+    def reached(self, ends: Mapping[int, int]) -> bool:
+        """Whether everything before these offsets is done."""
+        now = self.offsets(ends)
+        return all(now.get(number, -1) >= end for number, end in ends.items())
 
 
 def _wait(watch: _Watch, ends: Mapping[int, int], process: subprocess.Popen[bytes], within: float) -> None:
