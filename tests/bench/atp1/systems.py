@@ -176,8 +176,8 @@ QUIX_EXACTLY_ONCE: Final = System(
 
 
 def _faust(how: str) -> Callable[[Run], list[str]]:
-    script = str(OTHERS / "faust_app.py")
-    return lambda run: [sys.executable, "-W", "ignore", script, run.arena.bootstrap, run.group, run.input, run.output, str(PARTITIONS), how]
+    begin = [sys.executable, "-W", "ignore", str(OTHERS / "faust_app.py")]
+    return lambda run: [*begin, run.arena.bootstrap, run.group, run.input, run.output, str(run.folder), str(PARTITIONS), how]
 
 
 FAUST: Final = {

@@ -1,6 +1,6 @@
 """ATP-1 on a Faust table, as its documentation shows it (`default`) or with everything turned that helps (`tuned`).
 
-python faust_app.py BOOTSTRAP GROUP INPUT OUTPUT PARTITIONS default|tuned
+python faust_app.py BOOTSTRAP GROUP INPUT OUTPUT FOLDER PARTITIONS default|tuned
 
 Both read committed records only, through the app that this project runs Faust with, which also keeps Faust from losing
 records at its start.
@@ -35,10 +35,10 @@ TUNED: dict[str, Any] = {
 }
 
 
-def build(bootstrap: str, group: str, input_: str, output: str, partitions: int, how: str) -> CommittedApp:
+def build(bootstrap: str, group: str, input_: str, output: str, folder: str, partitions: int, how: str) -> CommittedApp:
     """The app."""
     more = TUNED if how == "tuned" else {}
-    app = CommittedApp(group, broker=f"kafka://{bootstrap}", topic_partitions=partitions, broker_commit_interval=0.1, **COMMON, **more)
+    app = CommittedApp(group, broker=f"kafka://{bootstrap}", datadir=folder, topic_partitions=partitions, broker_commit_interval=0.1, **COMMON, **more)
     source = app.topic(input_, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False)
     sink = app.topic(output, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
     {"default": of_dictionaries, "tuned": of_bytes}[how](app, source, sink, partitions)
@@ -88,4 +88,4 @@ async def run(app: Any) -> None:
 if __name__ == "__main__":
     for noisy in ("faust", "mode", "aiokafka"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    asyncio.run(run(build(*sys.argv[1:5], int(sys.argv[5]), sys.argv[6])))
+    asyncio.run(run(build(*sys.argv[1:6], int(sys.argv[6]), sys.argv[7])))
