@@ -40,7 +40,7 @@ class Plan:
 
 def _plan(name: str, measured: int, many: int, some: int, few: int, more: Sequence[s.System] = ()) -> Plan:
     rounds = {s.OURS: many, s.KAFKA_STREAMS_CACHED: many, s.LIMIT_PASSTHROUGH: many, s.KAFKA_STREAMS: some, s.QUIX_EXACTLY_ONCE: some}
-    rounds |= {s.LIMIT_PLAIN: few, s.FAUST_TABLE: few, s.FAUST_TABLE_TUNED: few} | dict.fromkeys(more, some)
+    rounds |= {s.OURS_ON_DISK: few, s.LIMIT_PLAIN: few, s.FAUST_TABLE: few, s.FAUST_TABLE_TUNED: few} | dict.fromkeys(more, some)
     return Plan(name, 100_000, measured, rounds, few)
 
 

@@ -1,6 +1,6 @@
 """ATP-1 on Crossdock's engine, in a process of its own.
 
-python -m tests.bench.atp1.ours BOOTSTRAP RUN INPUT OUTPUT
+python -m tests.bench.atp1.ours BOOTSTRAP RUN INPUT OUTPUT FOLDER memory|disk
 """
 
 from __future__ import annotations
@@ -8,12 +8,16 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from streams import quick
 from streams.clock import SystemClock
+from streams.disk import OnDisk
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
+from streams.keep import Keeper
+from streams.snapshot import Snapshots
 from streams.step import Event, Input, Step, Table, View
 from tests.bench.atp1.records import BenchSerde, StockState, taken_in
 
@@ -88,14 +92,16 @@ def after(state: Any, event: Any) -> Any:
     )
 
 
-def main(bootstrap: str, run: str, input_: str, output: str) -> None:
-    """Until SIGTERM."""
+def main(bootstrap: str, run: str, input_: str, output: str, folder: str, state: str) -> None:
+    """Until SIGTERM. Set up as hub/run_streams.py does it."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    log = KafkaLog(bootstrap)
-    quick.spare_the_collector()  # as hub/run_streams.py does
+    log, clock, processor = KafkaLog(bootstrap), SystemClock(), StockOfOneSku(run, input_, output)
+    keeper: Keeper = OnDisk(Path(folder)) if state == "disk" else Snapshots(Path(folder), clock)
     with taken_in(input_, output, run):
-        Engine(StockOfOneSku(run, input_, output), log, BenchSerde(), SystemClock(), slot="1", prefix="bench").run(stop)
+        engine = Engine(processor, log, BenchSerde(), clock, slot="1", prefix="bench", keeper=keeper)
+        quick.spare_the_collector()
+        engine.run(stop)
 
 
 if __name__ == "__main__":

@@ -75,21 +75,26 @@ ENGINE: Final = {
     "guarantee": "exactly once: state, progress and offsets in one transaction per batch",
     "batch": "at most 10,000 records; a transaction per batch",
     "codec": "generated from the schema; C" if native.library else "generated from the schema; Python only, no compiler was there",
-    "state": "in memory, restored from the compacted state topic, which is the output",
     "linger.ms": 5,
     "compression.type": "lz4",
     "retry.backoff.ms": 10,
     "isolation.level": "read_committed",
     "fetch.wait.max.ms": 100,
 }
-OURS: Final = System(
-    "ours",
-    "Crossdock engine",
-    ENGINE,
-    _python("ours"),
-    "latest",
-    topics=lambda run: {f"internal.{run.name}.progress": True, f"dead.{run.name}": False},
-)
+
+
+def _engine(name: str, title: str, kept: str, state: str) -> System:
+    def command(run: Run) -> list[str]:
+        return [*_python("ours")(run), str(run.folder), kept]
+
+    def topics(run: Run) -> dict[str, bool]:
+        return {f"internal.{run.name}.progress": True, f"dead.{run.name}": False}
+
+    return System(name, title, {**ENGINE, "state": f"{state}; its compacted topic is the output"}, command, "latest", topics=topics)
+
+
+OURS: Final = _engine("ours", "Crossdock engine", "memory", "in memory, with snapshots")
+OURS_ON_DISK: Final = _engine("ours_on_disk", "Crossdock engine, state on disk", "disk", "RocksDB")
 
 
 def _streams(store: str, cache: int, *, output: bool = True) -> tuple[dict[str, Any], Callable[[Run], list[str]]]:
