@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: setup demo test check test-containers bench-work
+.PHONY: setup demo test check test-containers bench-work bench bench-quick
 
 setup: $(READY)
 
@@ -45,6 +45,17 @@ test-faults: setup
 test-containers: setup
 	@KAFKA_TESTS=container $(BIN)/python -m pytest tests/broker tests/kafka/test_fixtures.py -m kafka
 
-# The measured workloads, each checked against a model of its own: tables, and JSON in tests/bench/results. Alone on the machine, please.
+# Side by side with Kafka Streams and others, then the other workloads: tables, JSON and a plot in tests/bench/results, docs/performance.md.
+# Alone on the machine, please. Half an hour.
+bench: setup
+	@$(BIN)/python -m tests.bench
+	@$(MAKE) --no-print-directory bench-work
+	@$(BIN)/python -m tests.bench --page
+
+# Side by side with fewer events and rounds, in under four minutes.
+bench-quick: setup
+	@$(BIN)/python -m tests.bench --quick
+
+# The measured workloads, each checked against a model of its own.
 bench-work: setup
 	@for name in stock pipe door latency growth; do $(BIN)/python -m tests.bench.work_$$name || exit 1; done

@@ -39,13 +39,13 @@ def cache_home() -> Path:
 
 def everything() -> None:
     """Bring all files of all servers at once: the first start of a machine."""
-    _files(locked("kafka") + (() if _home().is_dir() else locked("registry")))
+    files(locked("kafka") + (() if _home().is_dir() else locked("registry")))
     registry_home()
 
 
 def kafka_jars() -> tuple[Path, ...]:
     """Class path of the broker, fetched when it is not there."""
-    return _files(locked("kafka"))
+    return files(locked("kafka"))
 
 
 def registry_home() -> Path:
@@ -53,7 +53,7 @@ def registry_home() -> Path:
     home = _home()
     if home.is_dir():
         return home
-    (path,) = _files(locked("registry"))
+    (path,) = files(locked("registry"))
     with _exclusive(home.parent):
         if not home.is_dir():
             _unpack(path, home)
@@ -67,7 +67,8 @@ def _home() -> Path:
     return cache_home() / "registry" / archive.sha256[:16]
 
 
-def _files(wanted: tuple[Locked, ...]) -> tuple[Path, ...]:
+def files(wanted: tuple[Locked, ...]) -> tuple[Path, ...]:
+    """These files, fetched where they are not there."""
     folder = _offline_folder()
     if folder is not None:
         return tuple(_offline(folder, file) for file in wanted)

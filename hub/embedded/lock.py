@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +33,7 @@ WANTED = {
     "registry": ("io.apicurio:apicurio-registry-app:3.3.3:tar.gz:all",),
 }
 
-_LINE = re.compile(r"(?P<server>kafka|registry) (?P<coordinate>[\w.:-]+) (?P<sha256>[0-9a-f]{64}) (?P<size>\d+)")
+_LINE = re.compile(r"(?P<server>[a-z]+) (?P<coordinate>[\w.:-]+) (?P<sha256>[0-9a-f]{64}) (?P<size>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,14 @@ class Locked:
         return group, artifact, version, packaging, classifier
 
 
-def parse(text: str) -> tuple[Locked, ...]:
-    """Read the lock's lines. Raises EmbeddedError naming the line that is wrong."""
+def parse(text: str, servers: Collection[str] = tuple(WANTED)) -> tuple[Locked, ...]:
+    """Read a lock's lines. Raises EmbeddedError naming the line that is wrong."""
     found: list[Locked] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line)
-        if match is None:
+        if match is None or match["server"] not in servers:
             raise EmbeddedError(f"{LOCK.name} line {number} is not `server coordinate sha256 size`: {line[:120]}")
         found.append(Locked(match["server"], match["coordinate"], match["sha256"], int(match["size"])))
     return tuple(found)
@@ -90,15 +90,21 @@ def sha256(path: Path) -> str:
 
 def write() -> None:
     """Resolve WANTED and its closure, fetch every file once and write the lock."""
+    write_lock(LOCK, WANTED, "hub.embedded.lock")
+
+
+def write_lock(lock: Path, wanted: Mapping[str, Iterable[str]], module: str) -> None:
+    """Write a lock; `module` is what to run to write it anew."""
     from jgo.maven import MavenContext
 
-    lines = ["# Written by `python -m hub.embedded.lock`: server, coordinate, SHA-256, bytes."]
+    lines = [f"# Written by `python -m {module}`: server, coordinate, SHA-256, bytes."]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(8) as pool:
         context = MavenContext(repo_cache=Path(folder), timeout=120)
-        for server, artifacts in (("kafka", _closure(context, WANTED["kafka"])), ("registry", [_artifact(context, *WANTED["registry"])])):
-            lines += sorted(f"{server} {line}" for line in pool.map(_line, artifacts))
-    LOCK.write_text("\n".join(lines) + "\n", encoding="ascii")
-    print(f"{LOCK}: {len(lines) - 1} files")
+        for server, coordinates in wanted.items():
+            archives = [_artifact(context, coordinate) for coordinate in coordinates if coordinate.count(":") > 2]
+            lines += sorted(f"{server} {line}" for line in pool.map(_line, archives or _closure(context, coordinates)))
+    lock.write_text("\n".join(lines) + "\n", encoding="ascii")
+    print(f"{lock}: {len(lines) - 1} files")
 
 
 def _closure(context: MavenContext, wanted: Iterable[str]) -> list[Artifact]:
