@@ -30,7 +30,7 @@ from schemas.records import StockEvent
 from schemas.registry import RegistrySerde
 from tests.bench import work_latency_model as workload
 from tests.bench import work_pipe_model
-from tests.bench.work_latency_model import OPENING, Commits, Way, arrivals, check_end, medians
+from tests.bench.work_latency_model import OPENING, Commits, Way, arrivals, check_end, hops
 from tests.bench.work_load import quantile
 from tests.bench.work_parts import Part, Settings
 from tests.bench.work_shops import Accepted
@@ -157,7 +157,7 @@ class Bench:
         self._rest()
         drained = max(0.0, time.time() - ended)
         print(f"{rate}/s: every shop knew everything {drained:.1f} s after the last answer", flush=True)
-        return {"rate": rate, "sales": sold, **told, "cpu": cpu}
+        return {"rate": rate, "sales": sold, **told, "cpu": cpu, "drained": drained}
 
     def _rest(self) -> None:
         """Until every shop has been told what is left."""
@@ -200,17 +200,18 @@ class Bench:
                 )
                 for sale, meant, answered in zip(run["sales"], run["sent_at"], run["answered_at"], strict=True)
             ]
-            rows += self._rows(run["rate"], ways)
+            rows += self._rows(run["rate"], ways, run["drained"])
         return rows
 
-    def _rows(self, rate: int, ways: Sequence[Way]) -> list[Row]:
+    def _rows(self, rate: int, ways: Sequence[Way], drained: float) -> list[Row]:
         whole = [1000 * way.whole for way in ways]
         aimed = rate == RATE
         middle, late = quantile(whole, 0.5), quantile(whole, 0.99)
         return [
             Row(f"{rate}/s: sale to the last other channel, p50", round(middle, 1), "ms", f"< {P50:g}" if aimed else "", middle < P50 if aimed else None),
             Row(f"{rate}/s: the same, p99", round(late, 1), "ms", f"< {P99:g}" if aimed else "", late < P99 if aimed else None),
-            *(Row(f"{rate}/s: {name}, p50", round(value, 1), "ms") for name, value in medians(ways)),
+            *(Row(f"{rate}/s: {name}, {share}", round(value, 1), "ms") for share, of in (("p50", 0.5), ("p99", 0.99)) for name, value in hops(ways, of)),
+            Row(f"{rate}/s: until every shop knew everything, after the last answer", round(drained, 1), "s"),
         ]
 
 
