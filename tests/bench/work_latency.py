@@ -42,6 +42,8 @@ NATIVES = {"shopify": "20{:05d}", "square": "V{}", "market": "V{}"}
 """How each shop writes the id of a SKU's stock."""
 RATE, P50, P99 = 1_000, 350.0, 750.0
 CONNECTIONS = 256
+WARM_RATE = 50
+"""For a while before the first rate: a broker that has just been started is slow at first."""
 PATIENCE = 90.0
 
 
@@ -59,6 +61,7 @@ def main() -> None:
         with contextlib.ExitStack() as stack:
             shops = stack.enter_context(Shops(Path(folder)))
             bench.start(stack, shops)
+            bench.run(WARM_RATE)
             runs = [bench.run(rate) for rate in given.rates]
             commits = bench.parts["streams"].stop()
             shops.stop()
@@ -176,12 +179,14 @@ class Bench:
         """CPU seconds of everybody until now."""
         used = {name: part.cpu() for name, part in self.parts.items()}
         servers = [process for process in psutil.Process().children(recursive=True) if "java" in process.name()]
-        return {**used, "shops": _cpu(psutil.Process(self._shops.pid)), "servers": sum(map(_cpu, servers))}
+        used |= {"shops": _cpu(psutil.Process(self._shops.pid)), "servers": sum(map(_cpu, servers))}
+        whole = psutil.cpu_times()
+        return {**used, "others": whole.user + whole.system + whole.nice - sum(used.values())}  # the generator, and whoever else works on this machine
 
     # what came of it -------------------------------------------------------------------------------------------------
 
     def figures(self, runs: Sequence[dict[str, Any]], commits: dict[str, list[float]], accepted: Sequence[Accepted]) -> list[Row]:
-        every = [sale for run in runs for sale in run["sales"]]
+        every = workload.sales(0, self.sent, self._given.skus)
         print(f"compared {check_end(every, accepted, NATIVES, self._given.skus)}")
         places = Places(self._at)
         steps = {name: Commits(commits[name], places.progress(name)) for name in ("normalise", "order", "stock")}
