@@ -23,6 +23,9 @@ from schemas.registry import RegistrySerde, Serde
 SUM_EVERY = 5.0
 """Seconds between two looks at what is short, over the whole table."""
 TOPICS = tuple(p.topic for p in PROJECTIONS)
+MOST = 2000
+GATHER = 0.1
+"""Seconds for which a batch is gathered: a transaction in SQL costs the same for one row as for a hundred, and nobody waits for the copy."""
 
 
 class Follower:
@@ -63,7 +66,7 @@ class Follower:
         Progress is written without rows too: a marker of a transaction is an offset, and behind one nothing is outstanding.
         """
         messages = self._consumer.consume(1, timeout)
-        messages += self._consumer.consume(2000, 0.005) if messages else []
+        messages += self._consumer.consume(MOST, GATHER) if messages else []
         batch: dict[str, list[tuple[Sequence[str], Any | None]]] = defaultdict(list)
         for m in (m for m in messages if not _error(m)):
             topic, key, value = m.topic(), m.key(), m.value()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import psutil
 
 from schemas.registry import RegistrySerde
+from streams import quick
 from streams.clock import SystemClock
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
@@ -93,6 +94,7 @@ def main(settings: Settings) -> None:
     watch = Watch(settings.warm, settings.total, stop)
     processor = processor_of(settings.processor)
     log, serde = KafkaLog(settings.bootstrap), RegistrySerde(settings.registry)
+    quick.spare_the_collector()  # as hub/run_streams.py does
     engine = Engine(processor, log, serde, SystemClock(), slot="0", prefix="bench", observer=watch)
     if settings.profile:
         print(profiled(engine.run, stop))

@@ -30,7 +30,7 @@ from schemas.records import StockEvent
 from schemas.registry import RegistrySerde
 from tests.bench import work_latency_model as workload
 from tests.bench import work_pipe_model
-from tests.bench.work_latency_model import OPENING, Commits, Way, arrivals, check_end, medians
+from tests.bench.work_latency_model import OPENING, Commits, Way, arrivals, check_end, hops
 from tests.bench.work_load import quantile
 from tests.bench.work_parts import Part, Settings
 from tests.bench.work_shops import Accepted
@@ -42,6 +42,8 @@ NATIVES = {"shopify": "20{:05d}", "square": "V{}", "market": "V{}"}
 """How each shop writes the id of a SKU's stock."""
 RATE, P50, P99 = 1_000, 350.0, 750.0
 CONNECTIONS = 256
+WARM_RATE = 50
+"""For a while before the first rate: a broker that has just been started is slow at first."""
 PATIENCE = 90.0
 
 
@@ -59,6 +61,7 @@ def main() -> None:
         with contextlib.ExitStack() as stack:
             shops = stack.enter_context(Shops(Path(folder)))
             bench.start(stack, shops)
+            bench.run(WARM_RATE)
             runs = [bench.run(rate) for rate in given.rates]
             commits = bench.parts["streams"].stop()
             shops.stop()
@@ -157,7 +160,7 @@ class Bench:
         self._rest()
         drained = max(0.0, time.time() - ended)
         print(f"{rate}/s: every shop knew everything {drained:.1f} s after the last answer", flush=True)
-        return {"rate": rate, "sales": sold, **told, "cpu": cpu}
+        return {"rate": rate, "sales": sold, **told, "cpu": cpu, "drained": drained}
 
     def _rest(self) -> None:
         """Until every shop has been told what is left."""
@@ -176,12 +179,14 @@ class Bench:
         """CPU seconds of everybody until now."""
         used = {name: part.cpu() for name, part in self.parts.items()}
         servers = [process for process in psutil.Process().children(recursive=True) if "java" in process.name()]
-        return {**used, "shops": _cpu(psutil.Process(self._shops.pid)), "servers": sum(map(_cpu, servers))}
+        used |= {"shops": _cpu(psutil.Process(self._shops.pid)), "servers": sum(map(_cpu, servers))}
+        whole = psutil.cpu_times()
+        return {**used, "others": whole.user + whole.system + whole.nice - sum(used.values())}  # the generator, and whoever else works on this machine
 
     # what came of it -------------------------------------------------------------------------------------------------
 
     def figures(self, runs: Sequence[dict[str, Any]], commits: dict[str, list[float]], accepted: Sequence[Accepted]) -> list[Row]:
-        every = [sale for run in runs for sale in run["sales"]]
+        every = workload.sales(0, self.sent, self._given.skus)
         print(f"compared {check_end(every, accepted, NATIVES, self._given.skus)}")
         places = Places(self._at)
         steps = {name: Commits(commits[name], places.progress(name)) for name in ("normalise", "order", "stock")}
@@ -200,17 +205,18 @@ class Bench:
                 )
                 for sale, meant, answered in zip(run["sales"], run["sent_at"], run["answered_at"], strict=True)
             ]
-            rows += self._rows(run["rate"], ways)
+            rows += self._rows(run["rate"], ways, run["drained"])
         return rows
 
-    def _rows(self, rate: int, ways: Sequence[Way]) -> list[Row]:
+    def _rows(self, rate: int, ways: Sequence[Way], drained: float) -> list[Row]:
         whole = [1000 * way.whole for way in ways]
         aimed = rate == RATE
         middle, late = quantile(whole, 0.5), quantile(whole, 0.99)
         return [
             Row(f"{rate}/s: sale to the last other channel, p50", round(middle, 1), "ms", f"< {P50:g}" if aimed else "", middle < P50 if aimed else None),
             Row(f"{rate}/s: the same, p99", round(late, 1), "ms", f"< {P99:g}" if aimed else "", late < P99 if aimed else None),
-            *(Row(f"{rate}/s: {name}, p50", round(value, 1), "ms") for name, value in medians(ways)),
+            *(Row(f"{rate}/s: {name}, {share}", round(value, 1), "ms") for share, of in (("p50", 0.5), ("p99", 0.99)) for name, value in hops(ways, of)),
+            Row(f"{rate}/s: until every shop knew everything, after the last answer", round(drained, 1), "s"),
         ]
 
 

@@ -148,6 +148,6 @@ def check_end(every: Sequence[Sale], puts: Iterable[Accepted], natives: Mapping[
     return {"numbers in shops": len(last), "sales": len(every)}
 
 
-def medians(ways: Sequence[Way]) -> list[tuple[str, float]]:
-    """Each hop's median in ms."""
-    return [(name, 1000 * quantile([way.hops[n] for way in ways], 0.5)) for n, name in enumerate(HOPS)]
+def hops(ways: Sequence[Way], share: float) -> list[tuple[str, float]]:
+    """What so many of all do not exceed, at each hop, in ms."""
+    return [(name, 1000 * quantile([way.hops[n] for way in ways], share)) for n, name in enumerate(HOPS)]

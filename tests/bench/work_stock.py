@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hub import kafka
 from schemas import catalogue
 from schemas.registry import LocalSerde, RegistrySerde
+from streams import quick
 from streams.column import Column, World, Write
 from streams.ports import Record, Serde
 from streams.tables import Tables
@@ -123,6 +124,7 @@ def in_memory(given: argparse.Namespace) -> None:
     for column in columns:
         column.book.positions = dict.fromkeys(column.inputs, 0)
     shelf = Written()
+    quick.spare_the_collector()
     run(columns, records[:warm], shelf)
     began, cpu = time.perf_counter(), time.process_time()
     if given.profile:
