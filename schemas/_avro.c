@@ -34,6 +34,7 @@ struct codec {
     Node **types;
     Py_ssize_t *offsets; /* where a field lies in the object; -1: ask for the attribute */
     Py_ssize_t n;
+    int plain; /* an object is its fields and nothing else: it can be filled without its constructor */
 };
 
 static PyTypeObject CodecType;
@@ -253,7 +254,12 @@ static PyObject *read_record(Codec *codec, Source *in) {
         return PyErr_NoMemory();
     while (done < codec->n && (values[done] = read_value(codec->types[done], in)) != NULL)
         done++;
-    if (done == codec->n)
+    if (done == codec->n && codec->plain) {
+        PyTypeObject *type = (PyTypeObject *)codec->cls;
+        record = type->tp_alloc(type, 0);
+        for (Py_ssize_t i = 0; record != NULL && i < done; i++)
+            *(PyObject **)((char *)record + codec->offsets[i]) = Py_NewRef(values[i]);
+    } else if (done == codec->n)
         record = PyObject_Vectorcall(codec->cls, values, 0, codec->names);
     while (done > 0)
         Py_DECREF(values[--done]);
@@ -480,6 +486,12 @@ static void find_offsets(Codec *self) {
             self->offsets[i] = ((PyMemberDescrObject *)member)->d_member->offset;
         Py_XDECREF(member);
     }
+    /* All fields are plain slots, they are all there is, nothing runs after the constructor, the collector does not look at it. */
+    PyTypeObject *type = (PyTypeObject *)self->cls;
+    self->plain = !PyType_IS_GC(type) && type->tp_basicsize == (Py_ssize_t)(sizeof(PyObject) + self->n * sizeof(PyObject *)) &&
+                  type->tp_itemsize == 0 && !PyObject_HasAttrString(self->cls, "__post_init__");
+    for (Py_ssize_t i = 0; i < self->n; i++)
+        self->plain = self->plain && self->offsets[i] >= (Py_ssize_t)sizeof(PyObject);
 }
 
 static int codec_init(Codec *self, PyObject *args, PyObject *kwargs) {

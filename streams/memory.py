@@ -17,7 +17,7 @@ import msgspec
 from hub.errors import Refuse, Stop
 from streams.headers import read_state
 from streams.ports import Content, Place, Serde
-from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Store
+from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Shelf, Store
 from streams.tables import Tables
 
 Address = tuple[str, str]
@@ -184,16 +184,20 @@ class Memory:
 
     def merge(self, puts: Mapping[Address, Put]) -> None:
         """The transaction is committed."""
-        shelves, decoded = self._shelves, self._decoded
-        for (topic, key), put in puts.items():
+        topic, shelf, decoded, wakes = "", None, {}, {}  # type: tuple[str, Shelf | None, dict[str, Any], dict[str, int]]
+        noted = self._note
+        for (of, key), put in puts.items():
+            if of is not topic or shelf is None:  # they come in runs
+                topic, shelf, decoded, wakes = of, self._shelves[of], self._decoded[of], self._wakes[of]
             if put.value is None:
-                shelves[topic].discard(key)
-                decoded[topic].pop(key, None)
-                self._note(topic, key, None, None)
+                shelf.discard(key)
+                decoded.pop(key, None)
+                noted(topic, key, None, None)
             else:
-                shelves[topic].put(key, put.value)
-                decoded[topic][key] = put.record
-                self._note(topic, key, put.wake, put.waits)
+                shelf.put(key, put.value)
+                decoded[key] = put.record
+                if put.wake is not None or put.waits is not None or key in wakes or self._waits:
+                    noted(topic, key, put.wake, put.waits)
         self._popped.clear()
         self._make_room()
         self._tidy()
