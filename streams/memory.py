@@ -184,7 +184,7 @@ class Memory:
 
     def merge(self, puts: Mapping[Address, Put]) -> None:
         """The transaction is committed."""
-        shelves, decoded = self._shelves, self._decoded
+        shelves, decoded, wakes = self._shelves, self._decoded, self._wakes
         for (topic, key), put in puts.items():
             if put.value is None:
                 shelves[topic].discard(key)
@@ -193,7 +193,8 @@ class Memory:
             else:
                 shelves[topic].put(key, put.value)
                 decoded[topic][key] = put.record
-                self._note(topic, key, put.wake, put.waits)
+                if put.wake is not None or put.waits is not None or key in wakes[topic] or self._waits:
+                    self._note(topic, key, put.wake, put.waits)
         self._popped.clear()
         self._make_room()
         self._tidy()
