@@ -11,6 +11,7 @@ import yaml
 from hub.config import load, load_places
 from hub.errors import ConfigError
 from hub.run_streams import keeper
+from hub.up import Hub
 from streams.disk import OnDisk, RocksStore
 from streams.item.apply import ItemProcessor
 from streams.snapshot import Snapshots
@@ -158,3 +159,12 @@ def test_where_state_is(write: Any, tmp_path: Path) -> None:
     store.begin({})
     store.close()
     assert (tmp_path / "fast" / "state" / "shop.stock" / "1" / "7").is_dir()
+
+
+def test_the_parts_of_a_whole_hub_keep_state_where_it_was_said(write: Any, tmp_path: Path) -> None:
+    """They read a hub.yaml of their own, in another folder."""
+    for streams in ({}, {"state": "disk", "state_dir": "fast"}):
+        given = load(write(hub(streams=streams)))
+        parts = Hub(given, print)._resolved("127.0.0.1:1", "http://127.0.0.1:2")
+        assert parts.path.parent != given.path.parent
+        assert (parts.state, parts.state_dir) == (given.state, given.state_dir)
