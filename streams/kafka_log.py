@@ -285,6 +285,7 @@ class KafkaGroup:
     def _start(self) -> None:
         """Read what has been resumed for the first time. The others go on where they stand; what had been fetched of them is fetched again."""
         self._consumer.assign([TopicPartition(*place, self._at.next[place]) for place in sorted(self._reads)])
+        self._consumer.resume(_tps(self._reads - self._paused))  # what was paused when it was taken away comes back paused
         self._consumer.pause(_tps(self._paused))
         self._starting = False  # not before: what the client could not do now it is asked again
 
