@@ -114,7 +114,8 @@ class Feeder:
 
     def __init__(self, history: History, bootstrap: str) -> None:
         self._history = history
-        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 15_000})
+        # Longer than every outage: where some messages of an idempotent producer time out, the client sends others twice (seen: four times).
+        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 150_000})
 
     def put(self, topic: str, value: bytes, key: bytes, partition: int, *, good: bool = True, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """One record. `good` is what its sender knows of it."""
@@ -132,7 +133,7 @@ class Feeder:
 
     def flush(self) -> None:
         """Everything is acknowledged or given up."""
-        assert self._producer.flush(60) == 0
+        assert self._producer.flush(160) == 0
 
 
 class World:
