@@ -380,10 +380,13 @@ class KafkaGroup:
     def close(self) -> None:
         """Leave, so that others take its partitions at once. A static member that is only closed stays until its session ends
         (which is what a killed one wants: it is back before that), so it has to unsubscribe first (ADR 0008)."""
-        self._consumer.unsubscribe()
         until = time.monotonic() + LEAVE
-        while self._consumer.memberid() and time.monotonic() < until:
-            self._consumer.poll(0.02)
+        try:
+            self._consumer.unsubscribe()
+            while self._consumer.memberid() and time.monotonic() < until:
+                self._consumer.poll(0.02)
+        except KafkaException as error:  # one that is fenced is no member any more
+            log.warning("not-left", error=_name(error))
         self._consumer.close()
         if self._looker is not None:
             self._looker.close()
