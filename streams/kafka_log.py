@@ -357,6 +357,7 @@ class KafkaGroup:
     def _start(self) -> None:
         """Read what has been resumed for the first time. The others go on where they stand; what had been fetched of them is fetched again."""
         self._consumer.assign([TopicPartition(*place, self._at.next[place]) for place in sorted(self._reads)])
+        self._consumer.resume(_tps(self._reads - self._paused))  # what was paused when it was taken away comes back paused
         self._consumer.pause(_tps(self._paused))
         self._starting = False  # not before: what the client could not do now it is asked again
 
@@ -462,10 +463,13 @@ class KafkaGroup:
     def close(self) -> None:
         """Leave, so that others take its partitions at once. A static member that is only closed stays until its session ends
         (which is what a killed one wants: it is back before that), so it has to unsubscribe first (ADR 0008)."""
-        self._consumer.unsubscribe()
         until = time.monotonic() + LEAVE
-        while self._consumer.memberid() and time.monotonic() < until:
-            self._consumer.poll(0.02)
+        try:
+            self._consumer.unsubscribe()
+            while self._consumer.memberid() and time.monotonic() < until:
+                self._consumer.poll(0.02)
+        except KafkaException as error:  # one that is fenced is no member any more
+            log.warning("not-left", error=_name(error))
         self._consumer.close()
         if self._looker is not None:
             self._looker.close()

@@ -271,6 +271,23 @@ def test_registry_outage(world: World) -> None:
     world.check_exact(ids)
 
 
+def test_rebalance_while_held(world: World) -> None:
+    """A column that is held when another engine comes, and that stays where it is, is not held for ever."""
+    worker = world.start("0")
+    ids = world.feed(5)
+    world.waits_until_counted(ids)
+    worker.serde.down = True
+    ids += world.feed(20)
+    eventually(lambda: list(worker.observer.phases.values()) == ["held"] * PARTITIONS)
+    second = world.start("1")
+    eventually(lambda: all_run(second, 1) and len(worker.observer.phases) == 1)
+    worker.serde.down = False
+    world.waits_until_counted(ids)
+    second.stop()
+    worker.stop()
+    world.check_exact(ids)
+
+
 def test_offsets_gone(world: World) -> None:
     """Without the group's offsets the progress record tells where to go on; without that too, and state there, the engine stops."""
     ids = world.feed(10)

@@ -33,7 +33,7 @@ def under_load(here: World, fault: Callable[[], None]) -> None:
 
 
 def _tails(engines: list[Process]) -> str:
-    return "\n".join(engine.log.read_text()[-1500:] for engine in engines if engine.ended())
+    return "\n".join(engine.text()[-1500:] for engine in engines if engine.ended())
 
 
 def test_frozen_45_seconds(world: Make, victim: Victim) -> None:

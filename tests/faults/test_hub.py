@@ -196,7 +196,7 @@ def test_hub_scales(demo: Callable[..., Demo]) -> None:
     for _ in range(2):
         command = [*CROSSDOCK, "run", "streams", "-c", str(config), "--slot", "1"]
         second = Process(one.history, "streams-1", command, **{PIPE: "0"})
-        eventually(lambda second=second: '"part-started"' in second.log.read_text(), within=60)
+        eventually(lambda second=second: '"part-started"' in second.text(), within=60)
         eventually(meanwhile(4))
         second.stop()
     one.verdict()

@@ -39,7 +39,7 @@ def held(here: World, proxy: Proxy, api: int, *, answers: bool, seconds: float, 
         here.history.say("released", api=api, caught=hold.caught)
         eventually(meanwhile(2.0))
     here.drained()
-    assert not engine.ended(), engine.log.read_text()[-1500:]
+    assert not engine.ended(), engine.text()[-1500:]
     here.verdict()
 
 
@@ -117,7 +117,7 @@ def test_silence(world: Make, victim: Victim) -> None:
         here.history.say("light")
         eventually(lambda: len(heir.running()) < PARTITIONS and cut_off.running(), within=90)
     here.drained()
-    assert not cut_off.ended(), cut_off.log.read_text()[-1500:]
+    assert not cut_off.ended(), cut_off.text()[-1500:]
     here.verdict()
 
 

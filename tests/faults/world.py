@@ -50,11 +50,15 @@ class Process:
         self.pid = self._process.pid
         history.say("started", slot=slot, pid=self.pid, **environment)
 
-    def said(self, what: str, **like: Any) -> list[dict[str, Any]]:
-        """Its own lines of this kind, since it was started."""
+    def text(self) -> str:
+        """What it has written, since it was started."""
         with self.log.open("rb") as log:
             log.seek(self._from)
-            lines = [json.loads(line) for line in log.read().splitlines() if line.startswith(b'{"what"')]
+            return log.read().decode(errors="replace")
+
+    def said(self, what: str, **like: Any) -> list[dict[str, Any]]:
+        """Its own lines of this kind."""
+        lines = [json.loads(line) for line in self.text().splitlines() if line.startswith('{"what"') and line.endswith("}")]
         return [line for line in lines if line["what"] == what and all(line[name] == value for name, value in like.items())]
 
     def running(self) -> list[int]:
@@ -75,7 +79,7 @@ class Process:
     def die(self) -> None:
         """Wait for it to come to its failpoint."""
         eventually(self.ended, within=60)
-        assert self._process.returncode == -signal.SIGKILL, self.log.read_text()[-2000:]
+        assert self._process.returncode == -signal.SIGKILL, self.text()[-2000:]
         self._history.say("killed", slot=self.slot, at_failpoint=True)
         self._wait()
 
@@ -94,7 +98,7 @@ class Process:
         self._history.say("stopping", slot=self.slot)
         self._process.terminate()
         self._wait()
-        assert self._process.returncode == 0, self.log.read_text()[-2000:]
+        assert self._process.returncode in (0, -signal.SIGTERM), self.text()[-2000:]  # the latter when it has not got as far as to listen
         self._history.say("stopped", slot=self.slot)
 
     def end(self) -> None:
@@ -114,7 +118,8 @@ class Feeder:
 
     def __init__(self, history: History, bootstrap: str) -> None:
         self._history = history
-        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 15_000})
+        # Longer than every outage: where some messages of an idempotent producer time out, the client sends others twice (seen: four times).
+        self._producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "linger.ms": 0, "delivery.timeout.ms": 150_000})
 
     def put(self, topic: str, value: bytes, key: bytes, partition: int, *, good: bool = True, headers: Sequence[tuple[str, bytes]] = ()) -> None:
         """One record. `good` is what its sender knows of it."""
@@ -132,7 +137,7 @@ class Feeder:
 
     def flush(self) -> None:
         """Everything is acknowledged or given up."""
-        assert self._producer.flush(60) == 0
+        assert self._producer.flush(160) == 0
 
 
 class World:

@@ -11,9 +11,6 @@ import yaml
 from hub.config import load, load_places
 from hub.errors import ConfigError
 from hub.run_streams import keeper, limit
-
-
-from hub.run_streams import keeper
 from hub.up import Hub
 from streams.disk import OnDisk, RocksStore
 from streams.item.apply import ItemProcessor
