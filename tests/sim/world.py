@@ -1,0 +1,426 @@
+"""The world of one seed: engines in several slots, the edges, what the outside does to them, peace, and the reckoning."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from hub.errors import Stop
+from streams.engine import Engine
+from streams.memory_log import OFFSETS, Transaction
+from streams.ports import Place
+from streams.recovery import Phase
+from tests.sim.audit import Audit, must
+from tests.sim.faults import ANYWHERE, FAULTS, Plan
+from tests.sim.ports import START, ProcessLog, SimClock, SimLog, SimSerde, places
+from tests.sim.processors import First, Routes, Second, Serde, topics
+from tests.sim.scheduler import Process, Scheduler
+
+PARTITIONS: Final = 2
+ENGINES: Final = ("first.0", "first.1", "second.0", "second.1")
+PREFIX: Final = "t"
+REST_WITHIN: Final = 90.0
+"""Seconds of peace after which everything must have come to rest."""
+RECOVERY_WITHIN: Final = 6.0
+"""Seconds in which, in peace, a column must have come from being given to running."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """What a run depends on, besides the code. `kept` None: all actions."""
+
+    seed: int
+    edges: tuple[str, ...] = ()
+    kept: tuple[int, ...] | None = None
+    skip: tuple[str, ...] = ()
+    rates: Mapping[str, float] | None = None
+    transaction_version: int = 1
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of it."""
+
+    hash: int
+    happened: Counter[str]
+    points: int
+    actions: int
+    taken: list[str] = field(default_factory=list)
+
+
+def rates(chance: random.Random) -> dict[str, float]:
+    """Each seed has a liking for some faults and none for others."""
+    common = chance.choice((0.0, 0.01, 0.03, 0.08))
+    out = {fault: common * chance.choice((0.0, 1.0, 2.0)) for each in FAULTS.values() for fault in each}
+    out |= {fault: chance.choice((0.0, 0.0005, 0.002, 0.005)) for fault in ANYWHERE}
+    out["consume-early"] = 0.2
+    out["produce-refused"] /= 5
+    return out
+
+
+class World:
+    """Build, `run`, forget."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        chance = random.Random(case.seed)
+        drawn = rates(chance)
+        self.plan = Plan(case.seed, drawn if case.rates is None else case.rates, frozenset(case.skip))
+        self.scheduler = Scheduler(case.seed, self.plan, chance.choice((0.01, 0.05, 0.2)))
+        self.scheduler.on_error, self.scheduler.on_gone = self._error, self._gone
+        self.broker = random.Random(case.seed + 1)
+        self.log = SimLog(self.scheduler, self.broker.random, transaction_version=case.transaction_version)
+        self.processors = {"first": First(), "second": Second()}
+        for processor in self.processors.values():
+            for topic in topics(processor):
+                self.log.create(topic, PARTITIONS)
+        self.audits = {name: Audit(processor, self.log, PARTITIONS) for name, processor in self.processors.items()}
+        self.log.on_commit = self._committed
+        self.engines: dict[Process, tuple[Engine, ProcessLog, SimSerde]] = {}
+        self.peace = False
+        self.registry_down: dict[str, float] = {}
+        self.fed: dict[int, str] = {}  # id -> key of valid records for `in`
+        self.facts = 0
+        self.bad = 0
+        self.late: set[int] = set()  # ids that wait for an item
+        self.stretch = random.Random(case.seed + 2)
+        self.quiet = 0
+        self.commits: list[Transaction] = []
+        self._plan_actions(chance)
+
+    # --- processes
+
+    def start(self, slot: str) -> None:
+        """A process in this slot; if there is one already, it is a zombie from now on."""
+        self.scheduler.start(slot, self._engine)
+
+    def _engine(self, process: Process) -> None:
+        name, _, number = process.slot.partition(".")
+        port, clock = ProcessLog(process, self.log), SimClock(process)
+        serde = SimSerde(process, Serde(), lambda: self.registry_down.get(process.slot, 0.0) > self.scheduler.now)
+        process.patience = self._patience
+        engine = Engine(
+            self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=Routes(), failpoint=lambda point: self._failpoint(process, point)  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.engines[process] = (engine, port, serde)
+        process.on_turn = lambda: self._between(process)
+        engine.run(_Stop(process))  # type: ignore[arg-type]
+
+    def _patience(self) -> float:
+        return 8.0 if self.peace else self.stretch.choice((1.0, 1.0, 5.0, 20.0))
+
+    @staticmethod
+    def _failpoint(process: Process, point: str) -> None:
+        process.point(point)
+
+    def _between(self, process: Process) -> None:
+        """Between two turns of an engine."""
+        engine, port, serde = self.engines[process]
+        if process.busy and port.group_port is not None:
+            process.busy = False
+            self._judge(lambda: self.audits[engine.processor.name].between(engine, port.group_port, serde))  # type: ignore[arg-type]
+
+    def _judge(self, check: Any) -> None:
+        try:
+            check()
+        except Exception as error:  # noqa: BLE001 - the simulation ends with it
+            self.scheduler.fail(error)
+
+    def _committed(self, transaction: Transaction) -> None:
+        name = transaction.owner.split(".")[1] if transaction.owner.startswith(f"{PREFIX}.") else ""
+        if name in self.audits:
+            self.commits.append(transaction)
+            self._judge(lambda: self.audits[name].committed(transaction))
+
+    def _error(self, process: Process, error: BaseException) -> None:
+        """Stop is an end like any other where another process has the slot."""
+        if isinstance(error, Stop) and "taken over" in str(error):
+            self.plan.happens("taken-over")
+            return
+        self.scheduler.fail(error)
+
+    def _gone(self, process: Process) -> None:
+        """A supervisor starts it again, sooner or later, perhaps never."""
+        if self.scheduler.over or process.slot not in ENGINES:
+            return
+        if any(other.slot == process.slot and not other.gone for other in self.scheduler.processes):
+            return
+        if self.peace:
+            return
+        wait = self.broker.choice((0.05, 0.5, 2.0, 12.0, 1000.0))
+        self.scheduler.after(wait, lambda: self._restart(process.slot))
+
+    def _restart(self, slot: str) -> None:
+        if not self.peace and not self.living(slot):
+            self.plan.happens("restart")
+            self.start(slot)
+
+    def living(self, slot: str) -> list[Process]:
+        """Processes in this slot that are not gone."""
+        return [process for process in self.scheduler.processes if process.slot == slot and not process.gone]
+
+    # --- what the outside does
+
+    def _plan_actions(self, chance: random.Random) -> None:
+        kinds = [self.feed] * 8 + [self.fact] * 5 + [self.item, self.compact, self.markers, self.registry, self.grave, self.jump, self.jump]
+        kinds += [self.kill, self.kill, self.zombie, self.expire, self.stop, self.forget]
+        until = chance.choice((3.0, 10.0, 25.0))
+        self.actions = sorted((chance.random() * until, index, chance.choice(kinds), chance.random()) for index in range(chance.choice((8, 16, 30))))
+        self.until = until
+        kept = None if self.case.kept is None else set(self.case.kept)
+        for when, index, do, number in self.actions:
+            if kept is None or index in kept:
+                self.scheduler.at(when, lambda do=do, number=number, index=index: self._act(do, number, index))  # type: ignore[misc]
+        for slot in ENGINES:
+            self.scheduler.at(chance.choice((0.0, 0.0, 0.0, 1.0, 5.0)), lambda slot=slot: self._first_start(slot))  # type: ignore[misc]
+        self.scheduler.at(until, self._make_peace)
+
+    def _first_start(self, slot: str) -> None:
+        if not self.living(slot):
+            self.start(slot)
+
+    def _act(self, do: Any, number: float, index: int) -> None:
+        self.scheduler.note(index, do.__name__)
+        do(random.Random(number))
+        if do not in (self.feed, self.fact, self.item):
+            self.plan.happens(do.__name__)
+
+    def now(self) -> int:
+        """The true time."""
+        return START + int(self.scheduler.now * 1000)
+
+    def _append(self, topic: str, key: bytes | None, value: bytes | None, partition: int, at: int | None = None) -> None:
+        self.log.append(topic, key, value, partition, (("ce_source", b"/channels/shop"),), self.now() if at is None else at)
+
+    def feed(self, chance: random.Random) -> None:
+        """A few records, some bad, some twice, some asking to be woken or to wait."""
+        for _ in range(chance.randint(1, 4)):
+            number = len(self.fed) + self.bad + 1
+            record: dict[str, Any] = {"id": number, "key": f"k{chance.randrange(4)}", "n": 1}
+            what = chance.random()
+            if what < 0.15:
+                self._bad(record, chance)
+                continue
+            if what < 0.35:
+                record["wake"] = self.now() + chance.choice((0, 200, 1500, 4000))
+                record["key"] = chance.choice((record["key"], f"w{number}"))
+            elif what < 0.5:
+                record |= {"waits": f"i{number % 3}", "until": 1 << 50}
+            elif what < 0.53:
+                record["again"] = ["*"]
+            self.fed[number] = record["key"]
+            self._put("in", record, chance)
+
+    def _bad(self, record: dict[str, Any], chance: random.Random) -> None:
+        self.bad += 1
+        key, value = record["key"].encode(), msgspec.json.encode(record)
+        home = self.home(record["key"])
+        match chance.randrange(5):
+            case 0:
+                self._append("in", key, msgspec.json.encode(record | {"n": -1}), home)
+            case 1:
+                self._append("in", key, value[: len(value) // 2], home)
+            case 2:
+                self._append("in", key, bytes(chance.randrange(256) for _ in range(8)), home)
+            case 3:
+                self._append("in", b"\xff", value, home)
+            case _:
+                self._append("in", b"other", value, home)
+
+    def _put(self, topic: str, record: dict[str, Any], chance: random.Random) -> None:
+        key, value = str(record["key"]).encode(), msgspec.json.encode(record)
+        times = 2 if topic == "in" and chance.random() < 0.15 else 1
+        for _ in range(times):
+            if times == 2:
+                self.plan.happens("duplicate")
+            at = self.now() - chance.choice((0, 0, 0, 2000))
+            if chance.random() < 0.3:
+                self._upstream(topic, key, value, at, chance)
+            else:
+                self._append(topic, key, value, self.home(str(record["key"])), at)
+
+    def _upstream(self, topic: str, key: bytes, value: bytes, at: int, chance: random.Random) -> None:
+        """Another system's transaction: first an aborted try, and it may stay open for a while."""
+        upstream = self.log.transactions("upstream")
+        if chance.random() < 0.3:
+            upstream.begin()
+            upstream.produce(topic, key, value, self.home(key.decode()), (), at)
+            upstream.abort()
+        upstream.begin()
+        upstream.produce(topic, key, value, self.home(key.decode()), (), at)
+        upstream.commit()
+
+    def home(self, key: str) -> int:
+        """The partition of a key."""
+        routes = Routes()
+        return routes.partition_for(routes.partition_key("in", key), PARTITIONS)
+
+    def fact(self, chance: random.Random) -> None:
+        """A record for the second processor's other input."""
+        for _ in range(chance.randint(1, 3)):
+            self.facts += 1
+            record: dict[str, Any] = {"id": f"f{self.facts}", "key": f"k{chance.randrange(4)}", "n": 1}
+            if chance.random() < 0.4:
+                record["timer"] = chance.choice((0, 300, 2000, 5000))
+            self._put("facts", record, chance)
+
+    def item(self, chance: random.Random) -> None:
+        """A table record."""
+        self._item(chance.randrange(3))
+
+    def _item(self, number: int) -> None:
+        self._append("items", b"%d" % number, msgspec.json.encode({"key": str(number), "ids": [f"i{number}"]}), number % PARTITIONS)
+
+    def compact(self, chance: random.Random) -> None:
+        """The cleaner has been there."""
+        for processor in self.processors.values():
+            for topic in (*processor.states, f"internal.{processor.name}.progress"):
+                self.log.compact(topic)
+
+    def markers(self, chance: random.Random) -> None:
+        """Markers of some topics are late for a while."""
+        everything = (OFFSETS, "mid", "first-state", "second-state", "internal.first.progress", "internal.second.progress", "ledger")
+        self.log.hold_markers(chance.sample(everything, chance.randint(1, len(everything))))
+        self.scheduler.after(chance.choice((0.02, 0.5, 4.0)), self.log.release_markers)
+
+    def registry(self, chance: random.Random) -> None:
+        """The registry does not answer, for some or for all."""
+        for slot in chance.sample(ENGINES, chance.randint(1, len(ENGINES))):
+            self.registry_down[slot] = self.scheduler.now + chance.choice((0.3, 3.0, 12.0))
+
+    def grave(self, chance: random.Random) -> None:
+        """Dead letters cannot be written for a while."""
+        for name in self.processors:
+            self.log.set_limit(f"dead.{name}", 0)
+            self.scheduler.after(chance.choice((0.5, 5.0)), lambda name=name: self.log.set_limit(f"dead.{name}", 1 << 20))  # type: ignore[misc]
+
+    def jump(self, chance: random.Random) -> None:
+        """A clock is wrong."""
+        for process in self.living(chance.choice(ENGINES)):
+            process.skew = chance.choice((0.0, 2.0, -2.0, 86_400.0, -3_600.0))
+
+    def kill(self, chance: random.Random) -> None:
+        """kill -9, wherever it is."""
+        for process in self.living(chance.choice(ENGINES)):
+            process.kill()
+
+    def zombie(self, chance: random.Random) -> None:
+        """A second process in a slot that has one."""
+        self.start(chance.choice(ENGINES))
+
+    def expire(self, chance: random.Random) -> None:
+        """A session runs out although its process is well."""
+        name, _, number = chance.choice(ENGINES).partition(".")
+        self.log.expire(f"{PREFIX}.{name}", number)
+
+    def stop(self, chance: random.Random) -> None:
+        """SIGTERM."""
+        for process in self.living(chance.choice(ENGINES)):
+            process.stopping = True
+
+    def forget(self, chance: random.Random) -> None:
+        """The offsets of a group without members have expired."""
+        name = chance.choice(("first", "second"))
+        if not any(self.living(slot) for slot in ENGINES if slot.startswith(name)) and not self.log.busy(f"{PREFIX}.{name}"):
+            self.log.forget_offsets(f"{PREFIX}.{name}")
+
+    # --- peace
+
+    def _make_peace(self) -> None:
+        """Everything is healed; nobody is hurt from now on."""
+        self.peace, self.plan.on = True, False
+        self.registry_down.clear()
+        self.log.release_markers()
+        for name in self.processors:
+            self.log.set_limit(f"dead.{name}", 1 << 20)
+        for number in range(3):
+            self._item(number)
+        for process in self.scheduler.processes:
+            process.skew = 0.0
+        for name in self.processors:
+            slots = [slot for slot in ENGINES if slot.startswith(name)]
+            down = [slot for slot in slots if not any(not process.stopping for process in self.living(slot))]
+            for slot in down[: len(down) if len(down) < len(slots) and self.broker.random() < 0.5 else 1] if len(down) == len(slots) or self.broker.random() < 0.5 else ():
+                self.start(slot)
+            for slot in slots:
+                if not self.living(slot):
+                    self.log.expire_later(f"{PREFIX}.{name}", slot)
+        self.rest_by = self.scheduler.now + REST_WITHIN
+        self.scheduler.after(1.0, self._look)
+
+    def _look(self) -> None:
+        """Has everything come to rest?"""
+        restless = self.restless()
+        self.quiet = 0 if restless else self.quiet + 1
+        if self.quiet > 2:
+            self._judge(self.reckon)
+            self.scheduler.over = True
+            return
+        must(self.scheduler.now < self.rest_by, "it never comes to rest", restless)
+        self.scheduler.after(1.0, self._look)
+
+    def restless(self) -> str:
+        """What is still to be done."""
+        for name, processor in self.processors.items():
+            running = self._running(name)
+            if sorted(running) != list(range(PARTITIONS)):
+                return f"{name} runs columns {sorted(running)}"
+            offsets = self.log.coordinator(f"{PREFIX}.{name}").offsets
+            for place in places(processor.inputs, PARTITIONS):
+                end = self.log.at(place).end
+                done = offsets[place][0] if place in offsets else self.audits[name].columns[place.partition].positions.get(place, 0)
+                if end != self.log.at(place).stable or done != end:
+                    return f"{place} is at {done} of {end}"
+            for number, column in self.audits[name].columns.items():
+                if any(wake <= self.now() for wake in column.wakes.values()):
+                    return f"{name} has due wakes in column {number}: {column.wakes}"
+        return ""
+
+    def _running(self, name: str) -> list[int]:
+        return [number for engine in self._alive(name) for number, owned in engine._owned.items() if owned.phase is Phase.RUN]
+
+    def _alive(self, name: str) -> list[Engine]:
+        return [engine for process, (engine, _, _) in self.engines.items() if engine.processor.name == name and not process.gone and not process.frozen]
+
+    def reckon(self) -> None:
+        """Everything once, in every topic that tells of it."""
+        first, second = self.audits["first"], self.audits["second"]
+        counted = {key: (state["n"], set(state["ids"])) for column in first.columns.values() for (topic, key), state in column.state.items() if topic == "first-state"}
+        expected: dict[str, tuple[int, set[int]]] = {}
+        for number, key in self.fed.items():
+            n, ids = expected.get(key, (0, set()))
+            expected[key] = (n + 1, ids | {number})
+        must({key: value for key, value in counted.items() if not key.startswith("toy")} == expected, "counts differ from the model", counted, expected)
+        must(len(first.letters) == self.bad, "dead letters", first.letters, self.bad)
+        must(not second.letters, "dead letters of the second")
+        mid = sum(len(self.log.at(place).read(0, 1 << 30, 1 << 30)[0]) for place in places(("mid",), PARTITIONS))
+        steps = sum(state["steps"] for column in second.columns.values() for (topic, _), state in column.state.items() if topic == "second-state")
+        must(steps == mid + self.facts, "the second has not counted what the first has written", steps, mid, self.facts)
+        for name, audit in self.audits.items():
+            for number, column in audit.columns.items():
+                must(not column.parked, "still parked", name, number)
+
+    def run(self) -> Outcome:
+        """Until the reckoning. Raises whatever is wrong."""
+        self.scheduler.run()
+        return Outcome(self.scheduler.hash, self.plan.happened, self.scheduler.points, len(self.actions), self.plan.taken)
+
+
+class _Stop:
+    """An engine's stop signal."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+        return self._process.stopping or self._process.killed
+
+
+def run(case: Case) -> Outcome:
+    """One case from beginning to end."""
+    return World(case).run()
