@@ -34,6 +34,7 @@ class Column:
         self.passed: Counter[Place] = Counter()
         self.latest: dict[Place, int] = {}
         self.time = -1
+        self.aggregates: set[tuple[str, str]] = set()
 
 
 class Wrong(AssertionError):
@@ -49,7 +50,8 @@ def must(holds: Any, what: str, *more: Any) -> None:
 class Audit:
     """The audit of one processor."""
 
-    def __init__(self, processor: First | Second, log: SimLog, partitions: int) -> None:
+    def __init__(self, processor: First | Second, log: SimLog, partitions: int, items: dict[str, float]) -> None:
+        self._items = items  # index key -> when it was first there
         self.processor, self._log, self._serde, self.partitions = processor, log, Serde(), partitions
         self.columns = {number: Column() for number in range(partitions)}
         self.lines: set[str] = set()
@@ -135,7 +137,7 @@ class Audit:
             must(entry.next_offset >= start, "an offset goes back", entry, start)
             must(entry.next_offset <= self._log.at(place).stable, "an offset beyond what is decided", entry)
             for record in self._visible(place, start, entry.next_offset):
-                self._input(column, record, origins, by_topic)
+                self._input(column, record, origins, transaction.owner)
             column.positions[place], column.books[place] = entry.next_offset, entry
             fates = sum(n for counts in entry.fates.values() for n in counts.values())
             must(fates + entry.parked == column.passed[place], "fates do not add up", entry, column.passed[place])
@@ -170,7 +172,7 @@ class Audit:
         column.time = max(column.time, min(times))
         must(max(ats, default=-1) <= column.time, "a wake fired before the backlog", number, times, ats)
 
-    def _input(self, column: Column, record: Record, origins: dict[Any, Any], by_topic: dict[str, list[Record]]) -> None:
+    def _input(self, column: Column, record: Record, origins: dict[Any, Any], owner: str) -> None:
         """The sequential model, one record further: what must have become of it."""
         place, origin = Place(record.topic, record.partition), (record.topic, record.partition, record.offset)
         column.passed[place] += 1
@@ -181,6 +183,8 @@ class Audit:
             must(origin in origins and origins.pop(origin) is None, "it should be dead", origin)
         elif isinstance(expected, list):  # parked, or applied where its item was known
             if origin not in origins:
+                since = self._items.get(expected[1], 1e9)
+                must(since >= self._log.tails.get(owner, -1.0), "parked although its item was there before the process began", origin)
                 column.parked.add(origin)
             else:
                 self._applied(column, origins.pop(origin), expected)
@@ -189,9 +193,12 @@ class Audit:
             self._applied(column, origins.pop(origin), expected)
 
     def _applied(self, column: Column, line: Any, expected: Any) -> None:
-        key, number = (expected if not isinstance(expected, list) else expected[0])
+        key, number, *forget = expected if not isinstance(expected, list) else expected[0]
         must(line is not None and line["key"] == f"{key}|{number}", "another line than expected", line, expected)
-        column.seen.setdefault(key, set()).add(number)
+        if forget:
+            column.seen[key] = set()
+        else:
+            column.seen.setdefault(key, set()).add(number)
 
     def _expected(self, column: Column, record: Record) -> Any:
         """(key, id) of its line; the same in a list if it may be parked; or a word."""
@@ -217,7 +224,9 @@ class Audit:
             return "duplicate"
         if "waits" in value:
             waiting = ("first-parked", f"{key}|{number}") in column.state or any(self._same(parked, key, number) for parked in column.parked)
-            return "duplicate" if waiting else [(key, number)]
+            return "duplicate" if waiting else [(key, number), value["waits"]]
+        if value.get("forget"):
+            return (key, number, "forget")
         return (key, number)
 
     def _same(self, parked: tuple[str, int, int], key: str, number: Any) -> bool:
@@ -233,6 +242,7 @@ class Audit:
                 if record.partition != number:
                     continue
                 address = (topic, (record.key or b"").decode())
+                column.aggregates.add((topic, self.processor.aggregate(*address)))
                 column.wakes.pop(address, None)
                 column.waits.pop(address, None)
                 if record.value is None:
@@ -275,7 +285,11 @@ class Audit:
             must(memory.get(*address) == column.state[address], "memory differs from the topics", address, memory.get(*address), column.state[address])
             must(memory.wake(address) == column.wakes.get(address), "a wake differs from the topics", address)
             must(memory.waits(address) == column.waits.get(address), "a wait differs from the topics", address)
-            must(address[1] in memory.keys(address[0], self.processor.aggregate(*address)), "a record is not found by its aggregate", address)
+        members: dict[tuple[str, str], list[str]] = {}
+        for topic, key in sorted(column.state):
+            members.setdefault((topic, self.processor.aggregate(topic, key)), []).append(key)
+        for aggregate in column.aggregates:
+            must(list(memory.keys(*aggregate)) == members.get(aggregate, []), "the records of an aggregate differ", aggregate)
         must(memory.next_wake() == min(column.wakes.values(), default=None), "the next wake is another one", memory.next_wake(), column.wakes)
         waiting = {(index, address) for index, addresses in memory.waiting.items() for address in addresses}
         must(waiting == {(index, address) for address, index in column.waits.items()}, "who waits for what differs")

@@ -11,6 +11,8 @@ NOTHING: Final = ""
 
 ANYWHERE: Final = ("crash", "freeze", "delay")
 """At every point."""
+HOT: Final = frozenset(("send-offsets!", "engine.before-commit", "commit", "commit!", "engine.after-commit", "http!", "append!", "sql-commit!"))
+"""Where a process that ends, or stands still, leaves most behind."""
 FAULTS: Final[Mapping[str, Sequence[str]]] = {
     "begin": ("begin-unknown",),
     "produce": ("produce-refused",),
@@ -26,7 +28,7 @@ FAULTS: Final[Mapping[str, Sequence[str]]] = {
     "owners": ("owners-retry",),
     "ends": ("ends-retry",),
     "partitions": ("partitions-retry",),
-    "consume": ("consume-early", "consume-nothing"),
+    "consume": ("consume-early", "consume-nothing", "consume-again"),
     "decode": ("decode-retry",),
     "append": ("append-refused", "append-lost"),
     "append!": ("append-unheard",),
@@ -72,7 +74,8 @@ class Plan:
     def _stream(self, slot: str, call: str) -> _Stream:
         until, faults = 0.0, []
         for fault in (*ANYWHERE, *FAULTS.get(call, ())):
-            if (rate := self._rates.get(fault, 0.0)) > 0:
+            rate = self._rates.get(fault, 0.0) * (6 if call in HOT and fault in ANYWHERE else 1)
+            if rate > 0:
                 until += rate
                 faults.append((fault, until))
         return _Stream(random.Random(f"{self._seed}:{slot}:{call}"), faults, until)

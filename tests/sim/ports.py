@@ -39,6 +39,7 @@ class SimLog(MemoryLog):
         self._scheduler, self._chance = scheduler, chance
         self.on_commit: Callable[[Transaction], None] = lambda transaction: None
         self.views: dict[str, Mapping[Place, int]] = {}  # transactional id -> stable ends as its process last fetched
+        self.tails: dict[str, float] = {}  # transactional id -> when its process began to read tables
         self.late = 0
 
     def current(self, transactional_id: str, epoch: int) -> Transaction:
@@ -66,6 +67,10 @@ class SimLog(MemoryLog):
         member = self.coordinator(group).members.get(slot)
         if member is not None:
             self._scheduler.after(SESSION, lambda: self.expire(group, slot) if self.coordinator(group).members.get(slot) is member else None)
+
+    def open_owners(self) -> set[str]:
+        """Transactional ids with an open transaction."""
+        return set(self._open)
 
     def busy(self, group: str) -> bool:
         """Whether a transaction with offsets of the group is open, or its markers are on their way."""
@@ -106,6 +111,7 @@ class ProcessLog:
         process, log = self._process, self._log
         if process.point("init") or log.marking(transactional_id):
             raise Unknown("the producer is not ready")
+        self.transactional_id = self.transactional_id or transactional_id
         real = log.transactions(transactional_id)
         if process.point("init!"):
             raise Unknown("the producer is not ready")
@@ -123,6 +129,7 @@ class ProcessLog:
 
     def tail(self, topics: Sequence[str]) -> SimTail:
         """Follows whole topics."""
+        self._log.tails[self.transactional_id] = self._process._scheduler.now
         return SimTail(self._process, self._log.tail(topics))
 
 
@@ -167,7 +174,9 @@ class SimGroup:
             process.sleep(min(timeout, 0.1))
             return []
         self._turn += 1
-        slice_ = min(most, (1, 3, 10)[self._turn % 3])
+        slice_ = min(most, (1, 3, 10)[self._turn % 3]) if process.plan.on else most
+        if fault == "consume-again":
+            self._go_back()
         early = real._fetch(slice_) if fault == "consume-early" else []
         out = real.consume(slice_, 0.0)
         if not out and not early and timeout > 0:
@@ -178,6 +187,12 @@ class SimGroup:
         process.busy = process.busy or bool(out)
         process.point("consume!")
         return out
+
+    def _go_back(self) -> None:
+        """A client that has lost its connection may hand over again what it has handed over."""
+        for place, position in list(self._real._positions.items()):
+            if place not in self._real._paused:
+                self._real._positions[place] = max(0, position - 2)
 
     def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:
         """Stable offsets."""

@@ -104,7 +104,7 @@ class First:
         if last is None:
             return Step()
         new = {**last, "refreshed": last["refreshed"] + 1}
-        return Step({("first-state", key): new}, outputs=[self._line(key, f"refreshed-{last['refreshed']}", 0, last["n"], at, None)])
+        return Step({("first-state", key): new}, outputs=[self._line(key, f"refreshed-{last['ids'][-1]}-{last['refreshed']}", 0, last["n"], at, None)])
 
     def _read(self, event: Event) -> Any:
         if event.topic != RAW:
@@ -119,6 +119,8 @@ class First:
         last = view.get("first-state", key) or {"key": key, "n": 0, "steps": 0, "ids": [], "refreshed": 0}
         new = {**last, "key": key, "n": last["n"] + record["n"], "steps": last["steps"] + 1, "ids": [*last["ids"], record["id"]]}
         wakes = {("first-state", key): record["wake"]} if "wake" in record else {}
+        if record.get("forget"):
+            return Step({("first-state", key): None}, outputs=[self._line(key, record["id"], record["n"], 0, at, origin)])
         return Step({("first-state", key): new}, wakes, outputs=[self._line(key, record["id"], record["n"], new["n"], at, origin)], again=record.get("again", ()))
 
     def _park(self, event: Event, record: Any) -> Step:
@@ -132,7 +134,7 @@ class First:
         if tick.topic == "first-state":
             last = view.get("first-state", tick.key)
             assert last is not None
-            return Step(outputs=[self._line(tick.key, f"woken-{last['steps']}", 0, last["n"], tick.at, None)])
+            return Step(outputs=[self._line(tick.key, f"woken-{last['ids'][-1]}", 0, last["n"], tick.at, None)])
         parked = view.get("first-parked", tick.key)
         assert parked is not None
         topic, partition, offset = parked["from"]
