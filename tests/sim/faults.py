@@ -30,6 +30,8 @@ FAULTS: Final[Mapping[str, Sequence[str]]] = {
     "partitions": ("partitions-retry",),
     "consume": ("consume-early", "consume-nothing", "consume-again"),
     "decode": ("decode-retry",),
+    "decode-state": ("state-retry",),
+    "tail": ("tail-late",),
     "append": ("append-refused", "append-lost"),
     "append!": ("append-unheard",),
     "http": ("http-429", "http-503", "http-lost", "http-late"),

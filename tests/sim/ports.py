@@ -314,10 +314,14 @@ class SimTail:
     def __init__(self, process: Process, real: Tail) -> None:
         self._process, self._real = process, real
         self.caught_up = real.caught_up
+        self._silent = 0.0
 
     def poll(self, timeout: float) -> list[Record]:
         """What has come since; not always at once."""
-        return [] if self._process.point("tail") == "delay" else self._real.poll(0.0)
+        now = self._process._scheduler.now
+        if self._process.point("tail"):
+            self._silent = now + 2.0
+        return [] if now < self._silent else self._real.poll(0.0)
 
     def close(self) -> None:
         """End following."""
@@ -326,8 +330,8 @@ class SimTail:
 class SimSerde:
     """The registry behind a codec: it may be away for a while."""
 
-    def __init__(self, process: Process, real: Serde, down: Callable[[], bool]) -> None:
-        self._process, self._real, self._down = process, real, down
+    def __init__(self, process: Process, real: Serde, down: Callable[[], bool], states: Sequence[str] = ()) -> None:
+        self._process, self._real, self._down, self._states = process, real, down, states
         self.auditing = False
 
     def frame(self, topic: str, record: Any) -> bytes:
@@ -340,7 +344,7 @@ class SimSerde:
             if self._down():
                 self._process.plan.happens("registry-down")
                 raise Retry("the registry does not answer", after=0.2)
-            if self._process.point("decode"):
+            if self._process.point("decode-state" if topic in self._states else "decode"):
                 raise Retry("the registry does not answer")
         return self._real.unframe(topic, data)
 

@@ -128,7 +128,7 @@ class First:
         assert event.original.value is not None
         address = ("first-parked", f"{event.key}|{record['id']}")
         parked = {"key": address[1], "from": [event.topic, event.partition, event.offset], "value": event.original.value.decode()}
-        return Step({address: parked}, {address: record["until"]}, {address: record["waits"]}, fate=Fate.PARKED)
+        return Step({address: parked}, {address: record.get("remind", record["until"])}, {address: record["waits"]}, fate=Fate.PARKED)
 
     def _tick(self, view: View, tick: Tick) -> Step:
         if tick.topic == "first-state":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -59,6 +59,8 @@ def rates(chance: random.Random) -> dict[str, float]:
     out = {fault: common * chance.choice((0.0, 1.0, 2.0)) for each in FAULTS.values() for fault in each}
     out |= {fault: chance.choice((0.0, 0.0005, 0.002, 0.005)) for fault in ANYWHERE}
     out["consume-early"] = 0.2
+    out["tail-late"] = chance.choice((0.0, 0.05, 0.5))
+    out["state-retry"] = chance.choice((0.0, 0.1))
     out["produce-refused"] /= 5
     return out
 
@@ -92,6 +94,8 @@ class World:
         self.stretch = random.Random(case.seed + 2)
         self.quiet = 0
         self.probes = self.probed = 0
+        self.apart: dict[int, int] | None = None
+        self.parting = False
         self.doomed: Process | None = None
         self.waiting: dict[tuple[Process, int], float] = {}
         self.commits: list[Transaction] = []
@@ -106,7 +110,7 @@ class World:
     def _engine(self, process: Process) -> None:
         name, _, number = process.slot.partition(".")
         port, clock = ProcessLog(process, self.log), SimClock(process)
-        serde = SimSerde(process, Serde(), lambda: self.registry_down.get(process.slot, 0.0) > self.scheduler.now)
+        serde = SimSerde(process, Serde(), lambda: self.registry_down.get(process.slot, 0.0) > self.scheduler.now, self.processors[name].states)
         process.patience = self._patience
         engine = Engine(
             self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=Routes(), failpoint=lambda point: self._failpoint(process, point)  # type: ignore[arg-type]
@@ -221,9 +225,9 @@ class World:
                 record |= {"waits": f"i{number % 3}", "until": 1 << 50}
                 if chance.random() < 0.5:
                     record["remind"] = self.now() + 500
-            elif what < 0.57:
+            elif what < 0.6:
                 record["again"] = ["*"]
-            elif what < 0.62:
+            elif what < 0.64:
                 record["forget"] = True
             self.fed[number] = record["key"]
             self._put("in", record, chance)
@@ -384,6 +388,11 @@ class World:
         self.quiet = 0 if restless else self.quiet + 1
         if self.quiet > 2 and self.probes < PROBES:
             self._probe()
+        elif self.quiet > 2 and self.probes == PROBES:
+            self.probes += 1
+            self._judge(self._together)
+        elif self.quiet > 2 and self.apart is None and self.case.seed % 3 == 0:
+            self._part()
         elif self.quiet > 2:
             self._judge(self.reckon)
             self.scheduler.over = True
@@ -393,6 +402,8 @@ class World:
 
     def restless(self) -> str:
         """What is still to be done."""
+        if any(process.frozen and not process.gone for process in self.scheduler.processes):
+            return "somebody is still frozen"
         for name, processor in self.processors.items():
             running = self._running(name)
             if sorted(running) != list(range(PARTITIONS)):
@@ -414,17 +425,37 @@ class World:
             self.probed = len(self.commits)
         self.probes += 1
         self.quiet = 0
-        for number in range(PARTITIONS):
+        self._fill(range(PARTITIONS))
+
+    def _fill(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
             key = next(f"p{n}" for n in range(100) if self.home(f"p{n}") == number)
             record = {"id": len(self.fed) + self.bad + 1, "key": key, "n": 1}
             self.fed[record["id"]] = key  # type: ignore[index]
             self._append("in", key.encode(), msgspec.json.encode(record), number)
 
+    def _part(self) -> None:
+        """A column whose dead letters cannot be written must not hold the other one."""
+        self.apart = {number: self.audits["first"].columns[number].number for number in range(PARTITIONS)}
+        self.log.set_limit("dead.first", 0)
+        self.quiet = 0
+        self._append("in", b"other", b"{", 0)
+        self.bad += 1
+        self._fill([1])
+        self.parting = True
+        self.scheduler.after(8.0, self._parted)
+
+    def _parted(self) -> None:
+        numbers = {number: self.audits["first"].columns[number].number for number in range(PARTITIONS)}
+        self._judge(lambda: must(numbers[1] > self.apart[1], "a column is held by the other one's trouble", self.apart, numbers))  # type: ignore[index]
+        self.log.set_limit("dead.first", 1 << 20)
+        self.parting = False
+
     def _punctual(self) -> None:
         """No column is on its way, or held, for longer than it may take when nothing is wrong any more."""
         now, waiting = self.scheduler.now, {}
         for process, (engine, _, _) in self.engines.items():
-            if process.gone or process.frozen:
+            if process.gone or process.frozen or (self.parting and engine.processor.name == "first"):
                 continue
             for number, owned in engine._owned.items():
                 if owned.phase is Phase.RUN or self._blocked(engine, number):
@@ -463,7 +494,6 @@ class World:
                 must(not column.parked, "still parked", name, number)
             for engine in self._alive(name):
                 self._observed(engine)
-        self._together()
 
     def _observed(self, engine: Engine) -> None:
         """What health and metrics are told is so."""
