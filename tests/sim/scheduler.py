@@ -47,6 +47,7 @@ class Process:
 
     def _run(self) -> None:
         self.baton.acquire()
+        self._scheduler.current = self
         try:
             if not self.killed:
                 self._main(self)
@@ -118,6 +119,7 @@ class Scheduler:
         self.plan = plan
         self.processes: list[Process] = []
         self.over = False
+        self.current: Process | None = None
         self.points = 0
         self.switching = switching
         self.trace: list[str] | None = None
@@ -239,6 +241,7 @@ class Scheduler:
         if following is not process:
             self._hand(following)
             process.baton.acquire()
+        self.current = process
         if process.killed:
             raise Killed
 

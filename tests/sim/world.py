@@ -16,6 +16,7 @@ from streams.memory_log import OFFSETS, Transaction
 from streams.ports import Place
 from streams.recovery import Phase
 from tests.sim.audit import Audit, must
+from tests.sim.edges import EDGES, Edges, installed
 from tests.sim.faults import ANYWHERE, FAULTS, Plan
 from tests.sim.ports import START, ProcessLog, SimClock, SimLog, SimSerde, places
 from tests.sim.processors import First, Routes, Second, Serde, topics
@@ -32,10 +33,10 @@ RECOVERY_WITHIN: Final = 4.5
 
 
 class Case(msgspec.Struct, frozen=True):
-    """What a run depends on, besides the code. `kept` None: all actions."""
+    """What a run depends on, besides the code. None: as the seed says; `kept`: the actions that are done, `skip`: the faults that are not."""
 
     seed: int
-    edges: tuple[str, ...] = ()
+    edges: tuple[str, ...] | None = None
     kept: tuple[int, ...] | None = None
     skip: tuple[str, ...] = ()
     rates: Mapping[str, float] | None = None
@@ -99,13 +100,15 @@ class World:
         self.doomed: Process | None = None
         self.waiting: dict[tuple[Process, int], float] = {}
         self.commits: list[Transaction] = []
+        drawn_edges = tuple(edge for edge in EDGES if chance.random() < 0.5) if chance.random() < 0.35 else ()
+        self.edges = Edges(self, drawn_edges if case.edges is None else case.edges)
         self._plan_actions(chance)
 
     # --- processes
 
     def start(self, slot: str) -> None:
         """A process in this slot; if there is one already, it is a zombie from now on."""
-        self.scheduler.start(slot, self._engine)
+        self.scheduler.start(slot, self._engine if slot in ENGINES else self.edges.main(slot))
 
     def _engine(self, process: Process) -> None:
         name, _, number = process.slot.partition(".")
@@ -152,16 +155,17 @@ class World:
         if isinstance(error, Stop) and "taken over" in str(error):
             self.plan.happens("taken-over")
             return
-        self.scheduler.fail(error)
+        if not isinstance(error, SystemExit):
+            self.scheduler.fail(error)
 
     def _gone(self, process: Process) -> None:
         """A supervisor starts it again, sooner or later, perhaps never."""
-        if self.scheduler.over or process.slot not in ENGINES:
+        if self.scheduler.over or process.slot not in self.slots:
             return
         if any(other.slot == process.slot and not other.gone for other in self.scheduler.processes):
             return
         if self.peace:
-            if not any(self.living(slot) for slot in ENGINES if slot.partition(".")[0] == process.slot.partition(".")[0]):
+            if not any(self.living(slot) for slot in self.slots if slot.partition(".")[0] == process.slot.partition(".")[0]):
                 self.scheduler.after(0.1, lambda: self.start(process.slot))
             return
         wait = self.broker.choice((0.05, 0.5, 2.0, 12.0, 1000.0))
@@ -181,6 +185,9 @@ class World:
     def _plan_actions(self, chance: random.Random) -> None:
         kinds = [self.feed] * 8 + [self.fact] * 5 + [self.item, self.compact, self.markers, self.registry, self.grave, self.jump, self.jump]
         kinds += [self.kill, self.kill, self.zombie, self.expire, self.stop, self.forget]
+        kinds += [self.edges.hook] * 5 if "door" in self.edges.kinds else []
+        kinds += [self.edges.order] * 4 if "poll" in self.edges.kinds else []
+        kinds += [self.kill_edge, self.kill_edge] if self.edges.kinds else []
         until = chance.choice((3.0, 10.0, 25.0))
         self.actions = sorted((chance.random() * until, index, chance.choice(kinds), chance.random()) for index in range(chance.choice((8, 16, 30))))
         self.until = until
@@ -188,7 +195,8 @@ class World:
         for when, index, do, number in self.actions:
             if kept is None or index in kept:
                 self.scheduler.at(when, lambda do=do, number=number, index=index: self._act(do, number, index))  # type: ignore[misc]
-        for slot in ENGINES:
+        self.slots = (*ENGINES, *self.edges.slots)
+        for slot in self.slots:
             self.scheduler.at(chance.choice((0.0, 0.0, 0.0, 1.0, 5.0)), lambda slot=slot: self._first_start(slot))  # type: ignore[misc]
         self.scheduler.at(until, self._make_peace)
 
@@ -199,7 +207,7 @@ class World:
     def _act(self, do: Any, number: float, index: int) -> None:
         self.scheduler.note(index, do.__name__)
         do(random.Random(number))
-        if do not in (self.feed, self.fact, self.item):
+        if do not in (self.feed, self.fact, self.item, self.edges.hook, self.edges.order):
             self.plan.happens(do.__name__)
 
     def now(self) -> int:
@@ -326,6 +334,14 @@ class World:
         for process in self.living(chance.choice(ENGINES)):
             process.kill()
 
+    def kill_edge(self, chance: random.Random) -> None:
+        """kill -9 of an edge, or a second process beside it."""
+        slot = chance.choice(self.edges.slots)
+        if chance.random() < 0.3:
+            self.start(slot)
+        for process in self.living(slot)[:1]:
+            process.kill()
+
     def zombie(self, chance: random.Random) -> None:
         """A second process in a slot that has one."""
         self.start(chance.choice(ENGINES))
@@ -361,6 +377,9 @@ class World:
             process.skew = 0.0
         for name in self.processors:
             self._man([slot for slot in ENGINES if slot.startswith(name)])
+        for kind in self.edges.kinds:
+            if all(process.stopping for slot in self.edges.slots if slot.startswith(kind) for process in self.living(slot)):
+                self.start(f"{kind}.0")
         if self.broker.random() < 0.4:
             living = [process for slot in ENGINES for process in self.living(slot) if not process.stopping]
             self.doomed = self.broker.choice(living) if living else None
@@ -417,7 +436,7 @@ class World:
             for number, column in self.audits[name].columns.items():
                 if any(wake <= self.now() for wake in column.wakes.values()):
                     return f"{name} has due wakes in column {number}: {column.wakes}"
-        return ""
+        return self.edges.restless()
 
     def _probe(self) -> None:
         """One record for each column at the same moment. By the second time a column alone in its transaction is no longer held to be a danger."""
@@ -484,7 +503,8 @@ class World:
             must(f"{key}|{number}" in first.lines, "an input was never counted", number, key)
         must(len(first.letters) == self.bad, "dead letters", first.letters, self.bad)
         must(not second.letters, "dead letters of the second")
-        ids = {line for line in first.lines if line.rpartition("|")[2].isdigit()}
+        ids = {line for line in first.lines if line.rpartition("|")[2].isdigit() and not line.startswith("toy:")}
+        self.edges.reckon(first.lines)
         must(len(ids) == len(self.fed), "more was counted than there is", ids)
         mid = sum(len(self.log.at(place).read(0, 1 << 30, 1 << 30)[0]) for place in places(("mid",), PARTITIONS))
         steps = sum(state["steps"] for column in second.columns.values() for (topic, _), state in column.state.items() if topic == "second-state")
@@ -512,7 +532,11 @@ class World:
 
     def run(self) -> Outcome:
         """Until the reckoning. Raises whatever is wrong."""
-        self.scheduler.run()
+        if self.edges.kinds:
+            with installed(self.edges):
+                self.scheduler.run()
+        else:
+            self.scheduler.run()
         return Outcome(self.scheduler.hash, self.plan.happened, self.scheduler.points, len(self.actions), self.plan.taken)
 
 
