@@ -43,6 +43,7 @@ from hub.sdk import Bucket, Item, Level, Page, Poll, Put, Reading, Request, Resp
 from hub.store.tables import metadata
 from schemas.records import Availability, ItemChannel
 from schemas.records import Item as ItemRecord
+from streams.memory_log import Transaction
 from streams.ports import Place
 from tests.sim.audit import must
 from tests.sim.client import Cluster
@@ -200,6 +201,7 @@ class Edges:
             world.log.create(topic, 2)
         self.cluster = Cluster(world.scheduler, world.log, {topic: 2 for topic in (*topics, RAW, AVAILABILITY)})
         self.sql = Database.empty() if "store" in kinds else None
+        self._levels: list[tuple[int, int, str, int | None]] = []
         self.raw_ids: set[str] = set()
         self._raw_read = [0, 0]
         self.sold_by_itself = world.case.seed % 4 == 1
@@ -334,17 +336,19 @@ class Edges:
         assert self.sql is not None
         return dict(self.sql.rows("SELECT sku, available FROM availability"))
 
+    def noted(self, transaction: Transaction) -> None:
+        """Every availability ever published; the topic itself is compacted."""
+        for record in transaction.records if self.sql is not None else ():
+            if record.topic == AVAILABILITY and record.value is not None:
+                level: Availability = Serde().unframe(AVAILABILITY, record.value)
+                self._levels.append((record.partition, record.offset, level.sku, level.available))
+
     def after_sql_commit(self) -> None:
         """Rows and offsets are of one moment."""
         assert self.sql is not None
         at = dict(self.sql.rows(f"SELECT partition, next_offset FROM store_progress WHERE topic = '{AVAILABILITY}'"))
         rows = self.rows()
-        expected: dict[str, int | None] = {}
-        for number, end in at.items():
-            for record in self.world.log.at(Place(AVAILABILITY, number)).read(0, end, 1 << 30)[0]:
-                if record.value is not None:
-                    level: Availability = Serde().unframe(AVAILABILITY, record.value)
-                    expected[level.sku] = level.available
+        expected = {sku: available for number, offset, sku, available in self._levels if offset < at.get(number, 0)}
         must(rows == expected, "rows and offsets differ", rows, expected, at)
 
     # --- all of them

@@ -117,13 +117,12 @@ def skip_on_outage(patch: Patch) -> None:
     """What cannot be decoded because the registry is away is passed over."""
     record = Column._record
 
-    def wrong(column: Column, one: Any) -> None:
+    def wrong(column: Column, one: Any, lane: Any) -> None:
         try:
-            record(column, one)
+            record(column, one, lane)
         except Retry:
-            place = Place(one.topic, one.partition)
-            column.book.delta(place).count(headers.source_of(one), Fate.IGNORED)
-            column.book.passed(place, one.offset + 1)
+            column.book.delta(lane.place).count(headers.source_of(one), Fate.IGNORED)
+            lane.next = one.offset + 1
             column._touched = True
 
     patch.setattr(Column, "_record", wrong)
@@ -337,8 +336,8 @@ def metadata_ignored(patch: Patch) -> None:
 MUTATIONS: dict[str, Plant] = {
     "merged_twice": merged_twice,
     "metadata_ignored": metadata_ignored,
-    "position_off_by_one": changed(Column, "_record", "record.offset + 1", "record.offset"),
-    "position_one_too_far": changed(Column, "_record", "record.offset + 1", "record.offset + 2"),
+    "position_off_by_one": changed(Column, "_record", "lane.next = offset + 1", "lane.next = offset"),
+    "position_one_too_far": changed(Column, "_record", "lane.next = offset + 1", "lane.next = offset + 2"),
     "rewind_first_only": changed(Engine, "_rewind", "in owned.column.book.positions.items()", "in list(owned.column.book.positions.items())[:1]"),
     "reaper_never_reaps": changed(Recovery, "_reap", "if owned.reaped or ", "if True or "),
     "hold_never_ends": changed(Engine, "_hold", "self._clock.monotonic() + seconds", "self._clock.monotonic() + 1e9"),
@@ -360,7 +359,7 @@ MUTATIONS: dict[str, Plant] = {
     "abort_not_sent": changed(Engine, "_abort", "self._transactions.abort()", "pass"),
     "abort_unknown_kept": changed(Engine, "_abort", "self._replace_producer(unknown)", "pass"),
     "not_running_processed": changed(Engine, "_by_column", "if owned.phase is Phase.RUN}", "}"),
-    "old_records_processed": changed(Engine, "_by_column", "if record.offset >= position:", "if True:"),
+    "old_records_processed": changed(Engine, "_by_column", "run if run[0].offset >= position else", "run if True else"),
     "tables_not_awaited": changed(Engine, "_let_run", "tables_ready = self._tail is None or (self._tail.caught_up() and not self._arriving)", "tables_ready = True"),
     "passed_markers_not_told": changed(Engine, "_touch_passed", "passed > position", "False"),
     "first_place_only": changed(progress.Book, "offsets", "(self._deltas or self.inputs[:1])", "list(self._deltas or self.inputs)[:1]"),

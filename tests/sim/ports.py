@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from hub.errors import Retry
+from hub.errors import Refuse, Retry
+from schemas.shortcuts import Shortcuts
 from streams.memory_group import MemoryGroup
 from streams.memory_log import MemoryLog, Transaction
 from streams.ports import Abortable, Ownership, Place, Reader, Record, Serde, Tail, Transactions, Unknown, Unstable
@@ -223,6 +225,8 @@ class SimTransactions:
 
     def __init__(self, port: ProcessLog, process: Process, log: SimLog, transactional_id: str, real: Transactions) -> None:
         self._port, self._process, self._log, self._id, self._real = port, process, log, transactional_id, real
+        self._queue: list[tuple[Any, ...]] = []
+        self._eager = False
 
     @property
     def _epoch(self) -> int:
@@ -236,6 +240,8 @@ class SimTransactions:
         while self._log.marking(self._id):
             self._process.sleep(0.02)
         self._process.busy = True
+        self._queue.clear()
+        self._eager = not self._eager
         if self._port.group_port is not None:
             self._log.views[self._id] = self._port.group_port.view
         self._real.begin()
@@ -243,13 +249,24 @@ class SimTransactions:
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int, headers: Sequence[tuple[str, bytes]] = (), at: int | None = None
     ) -> None:
-        """Add a record."""
-        if self._process.point("produce"):
-            raise Abortable(f"{topic} takes no record")
-        self._real.produce(topic, key, value, partition, headers, at)
+        """Into the client's queue. What is sent before the offsets and what only with the commit nobody can say."""
+        self._queue.append((topic, key, value, partition, headers, at))
+
+    def _flush(self) -> None:
+        while self._queue:
+            if self._process.point("produce"):
+                raise Abortable("a record was refused")
+            self._real.produce(*self._queue.pop(0))
+
+    def produce_all(self, writes: list[Any]) -> None:
+        """Add records, one by one."""
+        for topic, key, value, partition, headers, at, *_ in writes:
+            self.produce(topic, key, value, partition, headers, at)
 
     def send_offsets(self, offsets: Mapping[Place, int], generation: Any) -> None:
         """Make offsets part of the transaction."""
+        if self._eager:
+            self._flush()
         fault = self._process.point("send-offsets")
         if fault == "offsets-refused":
             raise Abortable("offsets refused")
@@ -261,6 +278,7 @@ class SimTransactions:
 
     def commit(self) -> None:
         """Everything or nothing, or nobody knows."""
+        self._flush()
         fault = self._process.point("commit")
         if fault == "commit-refused":
             raise Abortable("commit refused")
@@ -333,6 +351,17 @@ class SimSerde:
     def __init__(self, process: Process, real: Serde, down: Callable[[], bool], states: Sequence[str] = ()) -> None:
         self._process, self._real, self._down, self._states = process, real, down, states
         self.auditing = False
+        self.shortcuts = Shortcuts()
+
+    def shorten(self, topics: Iterable[str]) -> None:
+        """Let the engine's compiled loop read these, where it could be built."""
+        self.shortcuts.readers.update({topic: (b"{", partial(self._shortly, topic), None) for topic in topics})
+
+    def _shortly(self, topic: str, data: bytes, start: int) -> Any:
+        try:
+            return self.unframe(topic, data)
+        except (Refuse, Retry):
+            return None  # not the usual case
 
     def frame(self, topic: str, record: Any) -> bytes:
         """To bytes. The ids of what was written before are remembered."""

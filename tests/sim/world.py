@@ -97,7 +97,7 @@ class World:
         self.probes = self.probed = 0
         self.apart: dict[int, int] | None = None
         self.parting = False
-        self.doomed: Process | None = None
+        self.dooms: dict[str, tuple[str, bool, bool]] = {}  # slot -> failpoint, whether it is killed, whether its session ends at once
         self.waiting: dict[tuple[Process, int], float] = {}
         self.commits: list[Transaction] = []
         drawn_edges = tuple(edge for edge in EDGES if chance.random() < 0.5) if chance.random() < 0.35 else ()
@@ -114,6 +114,8 @@ class World:
         name, _, number = process.slot.partition(".")
         port, clock = ProcessLog(process, self.log), SimClock(process)
         serde = SimSerde(process, Serde(), lambda: self.registry_down.get(process.slot, 0.0) > self.scheduler.now, self.processors[name].states)
+        if self.case.seed % 2:
+            serde.shorten(self.processors[name].inputs)
         process.patience = self._patience
         engine = Engine(
             self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=Routes(), failpoint=lambda point: self._failpoint(process, point)  # type: ignore[arg-type]
@@ -126,9 +128,10 @@ class World:
         return 8.0 if self.peace else self.stretch.choice((1.0, 1.0, 5.0, 20.0))
 
     def _failpoint(self, process: Process, point: str) -> None:
-        if process is self.doomed and point == "engine.before-commit":
-            self.plan.happens("killed-in-peace")
-            process.kill()
+        doom = self.dooms.get(process.slot)
+        if doom is not None and doom[0] == point:
+            del self.dooms[process.slot]
+            self._meet(process, *doom[1:])
         process.point(point)
 
     def _between(self, process: Process) -> None:
@@ -137,6 +140,19 @@ class World:
         if process.busy and port.group_port is not None:
             process.busy = False
             self._judge(lambda: self.audits[engine.processor.name].between(engine, port.group_port, serde))  # type: ignore[arg-type]
+
+    def _meet(self, process: Process, kill: bool, expire: bool) -> None:
+        """It ends, or stands still for a while, where it is; another one takes over at once, or its successor does."""
+        name, _, number = process.slot.partition(".")
+        self.plan.happens("doomed")
+        if not self.peace and expire:
+            self.log.expire(f"{PREFIX}.{name}", number)
+        elif not self.peace:
+            self.scheduler.after(0.02, lambda: self.start(process.slot))
+        if kill:
+            process.kill()
+        else:
+            process.freeze(self.plan.long(process.slot))
 
     def _judge(self, check: Any) -> None:
         try:
@@ -148,6 +164,7 @@ class World:
         name = transaction.owner.split(".")[1] if transaction.owner.startswith(f"{PREFIX}.") else ""
         if name in self.audits:
             self.commits.append(transaction)
+            self.edges.noted(transaction)
             self._judge(lambda: self.audits[name].committed(transaction))
 
     def _error(self, process: Process, error: BaseException) -> None:
@@ -184,7 +201,7 @@ class World:
 
     def _plan_actions(self, chance: random.Random) -> None:
         kinds = [self.feed] * 8 + [self.fact] * 5 + [self.item, self.compact, self.markers, self.registry, self.grave, self.jump, self.jump]
-        kinds += [self.kill, self.kill, self.zombie, self.expire, self.stop, self.forget]
+        kinds += [self.handover, self.handover, self.kill, self.kill, self.zombie, self.expire, self.stop, self.forget]
         kinds += [self.edges.hook] * 5 if "door" in self.edges.kinds else []
         kinds += [self.edges.order] * 4 if "poll" in self.edges.kinds else []
         kinds += [self.kill_edge, self.kill_edge] if self.edges.kinds else []
@@ -342,6 +359,13 @@ class World:
         for process in self.living(slot)[:1]:
             process.kill()
 
+    def handover(self, chance: random.Random) -> None:
+        """One ends or freezes around its next commit while markers are late, and somebody else takes over."""
+        point = chance.choice(("engine.before-offsets", "engine.before-commit", "engine.before-commit", "engine.after-commit"))
+        self.dooms[chance.choice(ENGINES)] = (point, chance.random() < 0.4, chance.random() < 0.6)
+        if chance.random() < 0.6:
+            self.markers(chance)
+
     def zombie(self, chance: random.Random) -> None:
         """A second process in a slot that has one."""
         self.start(chance.choice(ENGINES))
@@ -367,6 +391,7 @@ class World:
     def _make_peace(self) -> None:
         """Everything is healed; nobody is hurt from now on."""
         self.peace, self.plan.on = True, False
+        self.dooms.clear()
         self.registry_down.clear()
         self.log.release_markers()
         for name in self.processors:
@@ -382,7 +407,8 @@ class World:
                 self.start(f"{kind}.0")
         if self.broker.random() < 0.4:
             living = [process for slot in ENGINES for process in self.living(slot) if not process.stopping]
-            self.doomed = self.broker.choice(living) if living else None
+            if living:
+                self.dooms[self.broker.choice(living).slot] = ("engine.before-commit", True, False)
             self._probe()
         self.probes = 0
         self.rest_by = self.scheduler.now + REST_WITHIN
