@@ -50,7 +50,8 @@ def must(holds: Any, what: str, *more: Any) -> None:
 class Audit:
     """The audit of one processor."""
 
-    def __init__(self, processor: First | Second, log: SimLog, partitions: int, items: dict[str, float]) -> None:
+    def __init__(self, processor: First | Second, log: SimLog, partitions: int, items: dict[str, float], *, deep: bool) -> None:
+        self._deep = deep  # whether values are looked at, which decodes them before the engine does
         self._items = items  # index key -> when it was first there
         self.processor, self._log, self._serde, self.partitions = processor, log, Serde(), partitions
         self.columns = {number: Column() for number in range(partitions)}
@@ -282,7 +283,7 @@ class Audit:
         addresses = set(memory.all_keys())
         must(addresses == set(column.state), "memory has other records than the topics", addresses ^ set(column.state))
         for address in column.state:
-            must(memory.get(*address) == column.state[address], "memory differs from the topics", address, memory.get(*address), column.state[address])
+            must(not self._deep or memory.get(*address) == column.state[address], "memory differs from the topics", address)
             must(memory.wake(address) == column.wakes.get(address), "a wake differs from the topics", address)
             must(memory.waits(address) == column.waits.get(address), "a wait differs from the topics", address)
         members: dict[tuple[str, str], list[str]] = {}

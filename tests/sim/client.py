@@ -23,6 +23,7 @@ class Cluster:
 
     def __init__(self, scheduler: Scheduler, log: SimLog, topics: dict[str, int]) -> None:
         self.scheduler, self.log, self.topics = scheduler, log, topics
+        self.on_append: Callable[[Record], None] = lambda record: None
 
     @property
     def process(self) -> Process:
@@ -45,6 +46,7 @@ class Cluster:
     def read_all(self, bootstrap: str, topic: str) -> Iterable[Record]:
         """hub.kafka.read_all"""
         self.process.point("read")
+        self.process.loads += 1
         return list(self.log.committed_records(topic))
 
     def metadata(self) -> Any:
@@ -188,6 +190,7 @@ class Producer:
         if not self._cluster.log.fits(record.topic, record.key, record.value):
             return error(KafkaError.MSG_SIZE_TOO_LARGE)
         self._cluster.log.append(record.topic, record.key, record.value, record.partition, record.headers, record.at)
+        self._cluster.on_append(record)
         return error(KafkaError._MSG_TIMED_OUT) if process.point("append!") else None
 
     def flush(self, timeout: float = 0.0) -> int:

@@ -41,10 +41,10 @@ from hub.ingest.pages import Pages
 from hub.ingest.poller import Poller, Source
 from hub.sdk import Bucket, Item, Level, Page, Poll, Put, Reading, Request, Response, StockSink, Talk, judge
 from hub.store.tables import metadata
-from schemas.records import Availability, ItemChannel
+from schemas.records import Availability, Delivered, ItemChannel
 from schemas.records import Item as ItemRecord
 from streams.memory_log import Transaction
-from streams.ports import Place
+from streams.ports import Place, Record
 from tests.sim.audit import must
 from tests.sim.client import Cluster
 from tests.sim.ports import START
@@ -83,18 +83,19 @@ class Shop:
         if fault == "http-503":
             return Response(503, {}, b"")
         if fault == "http-late" and request.path == "/put":
-            self._world.scheduler.after(2.0 * self._world.broker.random(), lambda: self._answer(request))
+            self._world.scheduler.after(2.0 * self._world.broker.random(), lambda: self._answer(request, ""))
         if fault:
             raise Retry("the channel gave no answer")
-        answer = self._answer(request)
+        caller = f"{id(process)}:{process.loads}"
+        answer = self._answer(request, caller)
         fault = process.point("http!")
         if fault == "http-twice":
-            self._answer(request)
+            self._answer(request, caller)
         elif fault:
             raise Retry("the channel gave no answer")
         return answer
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request, caller: str) -> Response:
         if request.path == "/orders":
             start = int(request.params["from"])
             rows = self.orders[start : start + 2]
@@ -103,10 +104,10 @@ class Shop:
             body = {native: self.stock[native] for native in request.json}
         else:
             partial_ = self._world.broker.random() < 0.1 and len(request.json) > 1
-            body = {row["id"]: self._put(row) for row in (request.json[:1] if partial_ else request.json)}
+            body = {row["id"]: self._put(row, caller) for row in (request.json[:1] if partial_ else request.json)}
         return Response(200, {}, msgspec.json.encode(body))
 
-    def _put(self, row: Mapping[str, Any]) -> str:
+    def _put(self, row: Mapping[str, Any], caller: str) -> str:
         if row["key"] in self.keys:
             return self.keys[row["key"]]
         native, quantity = row["id"], row["quantity"]
@@ -114,8 +115,9 @@ class Shop:
             return "conflict"
         self.stock[native] = quantity
         told = self.effects.setdefault(native, [])
-        self._world._judge(lambda: must(not told or told[-1][0] != quantity, "the channel has carried out the same put twice", native, told, row))
-        told.append((quantity, row["key"]))
+        again = told and told[-1][0] == quantity and told[-1][1] == caller  # who has read the ledger anew may have read an old word of another
+        self._world._judge(lambda: must(not again, "the channel has carried out the same put twice", native, quantity, row))
+        told.append((quantity, caller))
         self.keys[row["key"]] = "ok"
         return "ok"
 
@@ -200,6 +202,8 @@ class Edges:
         for topic in topics:
             world.log.create(topic, 2)
         self.cluster = Cluster(world.scheduler, world.log, {topic: 2 for topic in (*topics, RAW, AVAILABILITY)})
+        self.cluster.on_append = lambda record: world._judge(lambda: self._appended(record))
+        self.disturbed = False
         self.sql = Database.empty() if "store" in kinds else None
         self._levels: list[tuple[int, int, str, int | None]] = []
         self.raw_ids: set[str] = set()
@@ -241,13 +245,18 @@ class Edges:
                 answered.append(status)
                 if status == 200:
                     self.acked.add(event_id(CHANNEL, item))
-                    self.world._judge(lambda: must(event_id(CHANNEL, item) in self._raws(), "answered 200, but it is not in the log", item.native_id))
+                    self.world._judge(lambda: must(self._in_log(event_id(CHANNEL, item)), "answered 200, but it is not in the log", item.native_id))
                 else:
                     self.world.scheduler.after(1.0, lambda: self._knock(item))
 
         self._inbox.append((item, answer))
         self.world.scheduler.ring()
         self.world.scheduler.after(PATIENCE, lambda: answer(408))
+
+    def _in_log(self, event: str) -> bool:
+        """Whether it is there, also where a reader does not come to it yet."""
+        slots = [slot for number in range(2) for slot in self.world.log.at(Place(RAW, number)).slots]
+        return any(slot.record is not None and slot.transaction is None and event.encode() in (slot.record.value or b"") for slot in reversed(slots))
 
     def _raws(self) -> set[str]:
         for number, start in enumerate(self._raw_read):
@@ -325,6 +334,24 @@ class Edges:
         connector: Any = SimpleNamespace(sink=self.sink, polls=())
         channel: Any = SimpleNamespace(name=CHANNEL, connector=connector, parsed=Settings(), limit=Bucket(1000, 1000), domain=CHANNEL)
         hub.deliver.main.keep(self._runtime(process, config), Serde(), channel)
+
+    def _appended(self, record: Record) -> None:
+        """What the ledger says is accepted the channel has carried out."""
+        if record.topic == "internal.deliver.sent":
+            told: Delivered = Serde().unframe(record.topic, record.value or b"")
+            numbers = [quantity for quantity, _ in self.shop.effects.get(f"n-{told.key}", [])]
+            must(told.outcome != "accepted" or told.sent in numbers, "told to be accepted, and was not", told, numbers)
+
+    def disturb(self) -> bool:
+        """Once, when everything has come to rest: somebody changes a number in the channel, or an old request arrives there at last."""
+        known = {state.sku for column in self.world.audits["second"].columns.values() for (topic, _), state in column.state.items() if topic == AVAILABILITY}
+        if self.disturbed or "deliver" not in self.kinds or self.sold_by_itself or not known & set(SKUS):
+            return False
+        self.disturbed = True
+        sku = min(known & set(SKUS))
+        self.shop.stock[f"n-{sku}"] += 100
+        self.shop.effects.pop(f"n-{sku}", None)
+        return True
 
     # --- the store
 

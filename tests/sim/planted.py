@@ -14,7 +14,13 @@ from typing import Any
 
 import pytest
 
+import hub.store.main as store
+from hub.deliver import lane
 from hub.errors import Refuse, Retry
+from hub.ingest import append, pages
+from hub.ingest.append import Appender
+from hub.ingest.poller import Poller
+from hub.store import writer
 from streams import headers, memory, memory_group, progress, recovery
 from streams.column import Column
 from streams.engine import Engine
@@ -382,4 +388,66 @@ MUTATIONS: dict[str, Plant] = {
 }
 
 
-__all__ = ["MUTATIONS", "STANDING", "Refuse", "memory_group", "recovery"]
+# --- at the edges
+
+
+def door_acks_first(patch: Patch) -> None:
+    """The vendor is answered before Kafka has acknowledged."""
+
+    async def wrong(appender: Appender, topic: str, key: str, value: bytes, raw: Any) -> None:
+        appender._producer.produce(topic, value, key.encode(), timestamp=raw.received_at)
+
+    patch.setattr(Appender, "_send", wrong)
+
+
+def append_errors_ignored(patch: Patch) -> None:
+    """A record that was not delivered counts as delivered."""
+    patch.setattr(append, "_settle", lambda reports: [done.set_result(None) for done, _ in reports if not done.done()])
+
+
+def position_first(patch: Patch) -> None:
+    """The position of a page is committed before its records."""
+
+    def wrong(poll: pages.Pages, raws: Any, markers: Any, position: Any) -> None:
+        transact(poll, [], [], position)
+        transact(poll, raws, markers, position)
+
+    transact = pages.Pages._transact
+    patch.setattr(pages.Pages, "_transact", wrong)
+
+
+def no_key(patch: Patch) -> None:
+    """A put that is tried again has another idempotency key."""
+    numbers = iter(range(1 << 60))
+    patch.setattr(lane, "fingerprint", lambda parts: f"key-{next(numbers)}")
+
+
+def rows_apart(patch: Patch) -> None:
+    """Offsets are written in a transaction of their own, before the rows."""
+
+    def wrong(engine: Any, batch: Any, moved: Any) -> int:
+        write(engine, {}, moved)
+        return write(engine, batch, {})
+
+    write = store.write
+    patch.setattr(store, "write", wrong)
+
+
+EDGES: dict[str, tuple[str, Plant]] = {
+    "door_acks_first": ("door", door_acks_first),
+    "append_errors_ignored": ("door", append_errors_ignored),
+    "position_first": ("poll", position_first),
+    "page_not_asked_again": ("poll", changed(Poller, "_page", "progress.opened = False", "pass")),
+    "fenced_poll_goes_on": ("poll", changed(pages.Pages, "_failed", "self.close()", "return None")),
+    "no_key": ("deliver", no_key),
+    "no_intent": ("deliver", changed(lane.Lane, "_put", "self._ledger.write(intents)", "pass")),
+    "lost_answer_is_accepted": ("deliver", changed(lane.Lane, "_put", "raise\n", "answers = [Put(p.level.sku, True, False, '') for p in plans]\n")),
+    "partial_is_all": ("deliver", changed(lane.Lane, "_answered", 'result = "unknown" if answer is None else', 'answer = answer or Put(name, True, False, "")\n    result =')),
+    "never_compared": ("deliver", changed(lane.Lane, "_to_check", "now >= self._check_at", "False")),
+    "rows_apart": ("store", rows_apart),
+    "overtaken_unseen": ("store", changed(writer, "write", "claimed.rowcount != 1", "False")),
+    "store_goes_on_after_trouble": ("store", changed(store, "run", "lost = True", "lost = False")),
+}
+
+
+__all__ = ["EDGES", "MUTATIONS", "STANDING", "Refuse", "memory_group", "recovery"]

@@ -39,6 +39,8 @@ class Process:
         self.listening = False
         self.skew = 0.0
         self.busy = False
+        self.loads = 0  # how often it has read a whole topic
+        self.stall = 0.0  # seconds for which it is frozen at its next point
         self.began = scheduler.now
         self.patience: Callable[[], float] = lambda: 1.0  # how many times longer than asked a poll takes
         self.on_turn: Callable[[], None] = lambda: None  # called before each consume()
@@ -66,6 +68,9 @@ class Process:
             raise Killed
         scheduler = self._scheduler
         scheduler.note(self.slot, call)
+        if self.stall:
+            seconds, self.stall = self.stall, 0.0
+            self.freeze(seconds)
         fault = self.plan.draw(self.slot, call)
         if fault is not NOTHING:
             scheduler.note(self.slot, fault)

@@ -59,6 +59,8 @@ def rates(chance: random.Random) -> dict[str, float]:
     common = chance.choice((0.0, 0.01, 0.03, 0.08))
     out = {fault: common * chance.choice((0.0, 1.0, 2.0)) for each in FAULTS.values() for fault in each}
     out |= {fault: chance.choice((0.0, 0.0005, 0.002, 0.005)) for fault in ANYWHERE}
+    for fault in (*FAULTS["http"], *FAULTS["http!"]):  # they are asked seldom
+        out[fault] = chance.choice((0.0, 0.05, 0.15))
     out["consume-early"] = 0.2
     out["tail-late"] = chance.choice((0.0, 0.05, 0.5))
     out["state-retry"] = chance.choice((0.0, 0.1))
@@ -83,7 +85,7 @@ class World:
             for topic in topics(processor):
                 self.log.create(topic, PARTITIONS)
         self.items: dict[str, float] = {}
-        self.audits = {name: Audit(processor, self.log, PARTITIONS, self.items) for name, processor in self.processors.items()}
+        self.audits = {name: Audit(processor, self.log, PARTITIONS, self.items, deep=case.seed % 4 != 3) for name, processor in self.processors.items()}
         self.log.on_commit = self._committed
         self.engines: dict[Process, tuple[Engine, ProcessLog, SimSerde]] = {}
         self.peace = False
@@ -201,10 +203,10 @@ class World:
 
     def _plan_actions(self, chance: random.Random) -> None:
         kinds = [self.feed] * 8 + [self.fact] * 5 + [self.item, self.compact, self.markers, self.registry, self.grave, self.jump, self.jump]
-        kinds += [self.handover, self.handover, self.kill, self.kill, self.zombie, self.expire, self.stop, self.forget]
+        kinds += [self.item, self.handover, self.handover, self.kill, self.kill, self.zombie, self.expire, self.stop, self.forget]
         kinds += [self.edges.hook] * 5 if "door" in self.edges.kinds else []
         kinds += [self.edges.order] * 4 if "poll" in self.edges.kinds else []
-        kinds += [self.kill_edge, self.kill_edge] if self.edges.kinds else []
+        kinds += [self.kill_edge, self.kill_edge, self.stall, self.stall] if self.edges.kinds else []
         until = chance.choice((3.0, 10.0, 25.0))
         self.actions = sorted((chance.random() * until, index, chance.choice(kinds), chance.random()) for index in range(chance.choice((8, 16, 30))))
         self.until = until
@@ -366,6 +368,11 @@ class World:
         if chance.random() < 0.6:
             self.markers(chance)
 
+    def stall(self, chance: random.Random) -> None:
+        """SIGSTOP, wherever it is."""
+        for process in self.living(chance.choice(self.slots)):
+            process.stall = chance.choice((1.0, 5.0, 12.0))
+
     def zombie(self, chance: random.Random) -> None:
         """A second process in a slot that has one."""
         self.start(chance.choice(ENGINES))
@@ -392,6 +399,8 @@ class World:
         """Everything is healed; nobody is hurt from now on."""
         self.peace, self.plan.on = True, False
         self.dooms.clear()
+        for process in self.scheduler.processes:
+            process.stall = 0.0
         self.registry_down.clear()
         self.log.release_markers()
         for name in self.processors:
@@ -431,13 +440,17 @@ class World:
         self._judge(self._punctual)
         restless = self.restless()
         self.quiet = 0 if restless else self.quiet + 1
-        if self.quiet > 2 and self.probes < PROBES:
+        if self.quiet > 2:
+            self.dooms.clear()
+        if self.quiet > 2 and self.edges.disturb():
+            self.quiet = 0
+        elif self.quiet > 2 and self.apart is None and self.case.seed % 3 == 0:
+            self._part()
+        elif self.quiet > 2 and self.probes < PROBES:
             self._probe()
         elif self.quiet > 2 and self.probes == PROBES:
             self.probes += 1
             self._judge(self._together)
-        elif self.quiet > 2 and self.apart is None and self.case.seed % 3 == 0:
-            self._part()
         elif self.quiet > 2:
             self._judge(self.reckon)
             self.scheduler.over = True
