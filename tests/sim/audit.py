@@ -69,7 +69,9 @@ class Audit:
         entries: dict[int, list[progress.Progress]] = {}
         for record in by_topic.pop(self.progress_topic, []):
             entry = self._serde.unframe(record.topic, record.value or b"")
-            must(record.partition == entry.partition and record.key == progress.key(Place(entry.topic, entry.partition)).encode(), "a progress record lies wrong")
+            must(
+                record.partition == entry.partition and record.key == progress.key(Place(entry.topic, entry.partition)).encode(), "a progress record lies wrong"
+            )
             entries.setdefault(entry.partition, []).append(entry)
         sent = {place: offset for offsets in transaction.offsets.values() for place, offset in offsets.items()}
         must(sent == {Place(e.topic, e.partition): e.next_offset for each in entries.values() for e in each}, "offsets and progress differ", sent, entries)
@@ -127,7 +129,9 @@ class Audit:
         must(put, "a wake has fired and was not cleared", line)
         must(wake is not None and line["at"] >= wake, "a wake fired that was not asked for, or before its time", line, wake)
 
-    def _column(self, number: int, entries: list[progress.Progress], by_topic: dict[str, list[Record]], origins: dict[Any, Any], transaction: Transaction) -> None:
+    def _column(
+        self, number: int, entries: list[progress.Progress], by_topic: dict[str, list[Record]], origins: dict[Any, Any], transaction: Transaction
+    ) -> None:
         column = self.columns[number]
         must({entry.transaction for entry in entries} == {column.number + 1}, "transactions of a column are not in a row", number, column.number, entries)
         column.number += 1

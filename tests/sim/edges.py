@@ -58,7 +58,12 @@ EDGES: Final = ("door", "poll", "deliver", "store")
 SKUS: Final = ("k0", "k1", "k2", "k3")
 PATIENCE: Final = 5.0
 """Seconds a vendor waits for an answer."""
-SLOTS: Final[Mapping[str, Sequence[str]]] = {"door": ("door.0",), "poll": ("poll.0", "poll.1"), "deliver": ("deliver.0", "deliver.1"), "store": ("store.0", "store.1")}
+SLOTS: Final[Mapping[str, Sequence[str]]] = {
+    "door": ("door.0",),
+    "poll": ("poll.0", "poll.1"),
+    "deliver": ("deliver.0", "deliver.1"),
+    "store": ("store.0", "store.1"),
+}
 
 
 class Settings(pydantic.BaseModel):
@@ -73,7 +78,8 @@ class Shop:
         self.orders: list[tuple[str, int]] = []  # native id, number
         self.stock: dict[str, int] = {f"n-{sku}": 0 for sku in SKUS}
         self.keys: dict[str, str] = {}
-        self.effects: dict[str, list[tuple[int, str]]] = {}
+        self.intended: dict[str, set[int]] = {}
+        self.effects: dict[str, list[tuple[int, str]]] = {}  # number, who asked for it
 
     def ask(self, process: Process, request: Request) -> Response:
         """One HTTP request, with what may go wrong on the way there and back."""
@@ -115,6 +121,7 @@ class Shop:
             return "conflict"
         self.stock[native] = quantity
         told = self.effects.setdefault(native, [])
+        self._world._judge(lambda: must(quantity in self.intended.get(native, ()), "a put that was not written down before", native, quantity))
         again = told and told[-1][0] == quantity and told[-1][1] == caller  # who has read the ledger anew may have read an old word of another
         self._world._judge(lambda: must(not again, "the channel has carried out the same put twice", native, quantity, row))
         told.append((quantity, caller))
@@ -201,7 +208,7 @@ class Edges:
         topics = ("position.toy", "internal.deliver.sent", "dead.deliver", "unified.item", "unified.order", "unified.stock")
         for topic in topics:
             world.log.create(topic, 2)
-        self.cluster = Cluster(world.scheduler, world.log, {topic: 2 for topic in (*topics, RAW, AVAILABILITY)})
+        self.cluster = Cluster(world.scheduler, world.log, dict.fromkeys((*topics, RAW, AVAILABILITY), 2))
         self.cluster.on_append = lambda record: world._judge(lambda: self._appended(record))
         self.disturbed = False
         self.sql = Database.empty() if "store" in kinds else None
@@ -339,6 +346,8 @@ class Edges:
         """What the ledger says is accepted the channel has carried out."""
         if record.topic == "internal.deliver.sent":
             told: Delivered = Serde().unframe(record.topic, record.value or b"")
+            if told.pending is not None:
+                self.shop.intended.setdefault(f"n-{told.key}", set()).add(told.pending)
             numbers = [quantity for quantity, _ in self.shop.effects.get(f"n-{told.key}", [])]
             must(told.outcome != "accepted" or told.sent in numbers, "told to be accepted, and was not", told, numbers)
 
@@ -388,7 +397,12 @@ class Edges:
 
     def restless(self) -> str:
         """What the edges have still to do."""
-        levels = {state.sku: state.available for column in self.world.audits["second"].columns.values() for (topic, _), state in column.state.items() if topic == AVAILABILITY}
+        levels = {
+            state.sku: state.available
+            for column in self.world.audits["second"].columns.values()
+            for (topic, _), state in column.state.items()
+            if topic == AVAILABILITY
+        }
         if "deliver" in self.kinds:
             told = {sku: self.shop.stock[f"n-{sku}"] for sku in SKUS if sku in levels}
             if told != {sku: levels[sku] for sku in told}:
@@ -525,7 +539,9 @@ class _Thread:
 def installed(edges: Edges) -> Iterator[None]:
     """Simulated clients in the place of the real ones."""
     cluster, scheduler, world = edges.cluster, edges.world.scheduler, edges.world
-    clock: Any = SimpleNamespace(monotonic=lambda: scheduler.now, time=lambda: START / 1000 + scheduler.now, time_ns=lambda: int((START / 1000 + scheduler.now) * 1e9))
+    clock: Any = SimpleNamespace(
+        monotonic=lambda: scheduler.now, time=lambda: START / 1000 + scheduler.now, time_ns=lambda: int((START / 1000 + scheduler.now) * 1e9)
+    )
 
     def lane(*args: Any, **more: Any) -> Lane:
         process = cluster.process

@@ -188,7 +188,7 @@ def offsets_after_restore(patch: Patch) -> None:
     def wrong(found: Recovery, owned: Any) -> None:
         try:
             owned.committed = dict(found._group.committed(owned.column.inputs))
-        except Exception as error:  # noqa: BLE001 - any: it is asked again
+        except Exception as error:
             raise Retry(str(error)) from error
         finish(found, owned)
 
@@ -366,7 +366,9 @@ MUTATIONS: dict[str, Plant] = {
     "abort_unknown_kept": changed(Engine, "_abort", "self._replace_producer(unknown)", "pass"),
     "not_running_processed": changed(Engine, "_by_column", "if owned.phase is Phase.RUN}", "}"),
     "old_records_processed": changed(Engine, "_by_column", "run if run[0].offset >= position else", "run if True else"),
-    "tables_not_awaited": changed(Engine, "_let_run", "tables_ready = self._tail is None or (self._tail.caught_up() and not self._arriving)", "tables_ready = True"),
+    "tables_not_awaited": changed(
+        Engine, "_let_run", "tables_ready = self._tail is None or (self._tail.caught_up() and not self._arriving)", "tables_ready = True"
+    ),
     "passed_markers_not_told": changed(Engine, "_touch_passed", "passed > position", "False"),
     "first_place_only": changed(progress.Book, "offsets", "(self._deltas or self.inputs[:1])", "list(self._deltas or self.inputs)[:1]"),
     "fates_forgotten": changed(progress.Book, "_entry", "if last else {}\n", "if False else {}\n"),
@@ -378,7 +380,6 @@ MUTATIONS: dict[str, Plant] = {
     "restore_ends_early": changed(Recovery, "_restore", "if all(map(", "if any(map("),
     "overlay_order": changed(Column, "_keep", "wakes.get(address), waits.get(address)", "wakes.get(address), None"),
     "time_not_kept": changed(Column, "time", "max(self._time, min(", "max(0, max("),
-    "blocked_turn_skips": changed(Column, "_try", "if self.blocked is not None and self._torn:", "if False:"),
     "misrouted_taken": changed(Column, "_decode", "if key != world.routes.key_of(topic, value):", "if False:"),
     "dead_letter_without_origin": changed(Column, "_bury", "(letter.topic, letter.partition, letter.offset)", "(letter.topic, letter.partition, 0)"),
     "table_takes_nothing_over": changed(Tables, "take", "by_index[index] = (key, value)", "by_index.setdefault(index + '?', (key, value))"),
@@ -433,6 +434,12 @@ def rows_apart(patch: Patch) -> None:
     patch.setattr(store, "write", wrong)
 
 
+def overtaken_unseen(patch: Patch) -> None:
+    """Rows are written although another store has gone further."""
+    changed(writer, "write", "claimed.rowcount != 1", "False")(patch)
+    patch.setattr(store, "write", writer.write)
+
+
 EDGES: dict[str, tuple[str, Plant]] = {
     "door_acks_first": ("door", door_acks_first),
     "append_errors_ignored": ("door", append_errors_ignored),
@@ -442,10 +449,13 @@ EDGES: dict[str, tuple[str, Plant]] = {
     "no_key": ("deliver", no_key),
     "no_intent": ("deliver", changed(lane.Lane, "_put", "self._ledger.write(intents)", "pass")),
     "lost_answer_is_accepted": ("deliver", changed(lane.Lane, "_put", "raise\n", "answers = [Put(p.level.sku, True, False, '') for p in plans]\n")),
-    "partial_is_all": ("deliver", changed(lane.Lane, "_answered", 'result = "unknown" if answer is None else', 'answer = answer or Put(name, True, False, "")\n    result =')),
+    "partial_is_all": (
+        "deliver",
+        changed(lane.Lane, "_answered", 'result = "unknown" if answer is None else', 'answer = answer or Put(name, True, False, "")\n    result ='),
+    ),
     "never_compared": ("deliver", changed(lane.Lane, "_to_check", "now >= self._check_at", "False")),
     "rows_apart": ("store", rows_apart),
-    "overtaken_unseen": ("store", changed(writer, "write", "claimed.rowcount != 1", "False")),
+    "overtaken_unseen": ("store", overtaken_unseen),
     "store_goes_on_after_trouble": ("store", changed(store, "run", "lost = True", "lost = False")),
 }
 

@@ -121,7 +121,9 @@ class First:
         wakes = {("first-state", key): record["wake"]} if "wake" in record else {}
         if record.get("forget"):
             return Step({("first-state", key): None}, outputs=[self._line(key, record["id"], record["n"], 0, at, origin)])
-        return Step({("first-state", key): new}, wakes, outputs=[self._line(key, record["id"], record["n"], new["n"], at, origin)], again=record.get("again", ()))
+        return Step(
+            {("first-state", key): new}, wakes, outputs=[self._line(key, record["id"], record["n"], new["n"], at, origin)], again=record.get("again", ())
+        )
 
     def _park(self, event: Event, record: Any) -> Step:
         assert event.original is not None

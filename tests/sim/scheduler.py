@@ -40,7 +40,7 @@ class Process:
         self.skew = 0.0
         self.busy = False
         self.loads = 0  # how often it has read a whole topic
-        self.stall = 0.0  # seconds for which it is frozen at its next point
+        self.stall: tuple[str, float] | None = None  # the call (or any: "") at which it is frozen next, and for how many seconds
         self.began = scheduler.now
         self.patience: Callable[[], float] = lambda: 1.0  # how many times longer than asked a poll takes
         self.on_turn: Callable[[], None] = lambda: None  # called before each consume()
@@ -68,8 +68,8 @@ class Process:
             raise Killed
         scheduler = self._scheduler
         scheduler.note(self.slot, call)
-        if self.stall:
-            seconds, self.stall = self.stall, 0.0
+        if self.stall is not None and self.stall[0] in ("", call):
+            seconds, self.stall = self.stall[1], None
             self.freeze(seconds)
         fault = self.plan.draw(self.slot, call)
         if fault is not NOTHING:

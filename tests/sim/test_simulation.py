@@ -28,7 +28,9 @@ def test_the_same_seed_is_the_same_run() -> None:
     here = [run(Case(seed)).hash for seed in range(12)]
     assert [run(Case(seed)).hash for seed in range(12)] == here
     assert len(set(here)) == 12
-    told = subprocess.run([sys.executable, "-c", ALONE], env={**os.environ, "PYTHONHASHSEED": "4711"}, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    told = subprocess.run(
+        [sys.executable, "-c", ALONE], env={**os.environ, "PYTHONHASHSEED": "4711"}, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
+    )
     assert json.loads(told.stdout) == here
 
 

@@ -13,7 +13,6 @@ import msgspec
 from hub.errors import Stop
 from streams.engine import LONGEST_HOLD, Engine
 from streams.memory_log import OFFSETS, Transaction
-from streams.ports import Place
 from streams.recovery import Phase
 from tests.sim.audit import Audit, must
 from tests.sim.edges import EDGES, Edges, installed
@@ -369,9 +368,9 @@ class World:
             self.markers(chance)
 
     def stall(self, chance: random.Random) -> None:
-        """SIGSTOP, wherever it is."""
-        for process in self.living(chance.choice(self.slots)):
-            process.stall = chance.choice((1.0, 5.0, 12.0))
+        """SIGSTOP of an edge, wherever it is or where it hurts."""
+        for process in self.living(chance.choice(self.edges.slots)):
+            process.stall = (chance.choice(("", "sql", "sql-commit!", "http!", "append!", "commit")), chance.choice((1.0, 5.0, 12.0)))
 
     def zombie(self, chance: random.Random) -> None:
         """A second process in a slot that has one."""
@@ -400,7 +399,7 @@ class World:
         self.peace, self.plan.on = True, False
         self.dooms.clear()
         for process in self.scheduler.processes:
-            process.stall = 0.0
+            process.stall = None
         self.registry_down.clear()
         self.log.release_markers()
         for name in self.processors:
