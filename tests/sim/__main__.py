@@ -74,9 +74,8 @@ def main() -> int:
         print(f"  {fault:20} {count}")
     for text in failed:
         print(text)
-    print(
-        f"seeds {told.first} to {told.first + n - 1}: {n / took:.1f} seeds/s, {sum(p for _, _, p, _ in found) / max(n, 1):.0f} points a seed, {sum(happened.values())} faults"
-    )
+    each = sum(points for _, _, points, _ in found) / max(n, 1)
+    print(f"seeds {told.first} to {told.first + n - 1}: {n / took:.1f} seeds/s, {each:.0f} points a seed, {sum(happened.values())} faults")
     print(f"{n - len(failed)} passed, {len(failed)} failed in {took:.1f}s")
     return 1 if failed else 0
 

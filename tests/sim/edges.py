@@ -6,7 +6,6 @@ What they stand on is put in its place by `installed`: Kafka's client, the clock
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +15,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from unittest import mock
 
-import httpx2
 import msgspec
-import pydantic
-import sqlalchemy
 import structlog
-from sqlalchemy.pool import StaticPool
 
 import hub.deliver.feed
 import hub.deliver.lane
@@ -39,23 +34,23 @@ from hub.errors import Retry
 from hub.ingest.append import Appender, TooLarge, envelope, event_id
 from hub.ingest.pages import Pages
 from hub.ingest.poller import Poller, Source
-from hub.sdk import Bucket, Item, Level, Page, Poll, Put, Reading, Request, Response, StockSink, Talk, judge
-from hub.store.tables import metadata
+from hub.sdk import Bucket, Item, Poll, StockSink
 from schemas.records import Availability, Delivered, ItemChannel
 from schemas.records import Item as ItemRecord
 from streams.memory_log import Transaction
 from streams.ports import Place, Record
 from tests.sim.audit import must
 from tests.sim.client import Cluster
+from tests.sim.database import Database
 from tests.sim.ports import START
 from tests.sim.processors import AVAILABILITY, CHANNEL, RAW, Serde
 from tests.sim.scheduler import Process
+from tests.sim.shop import SKUS, Caller, Settings, Shop, order_item, orders_page, put_stock, read_stock
 
 if TYPE_CHECKING:
     from tests.sim.world import World
 
 EDGES: Final = ("door", "poll", "deliver", "store")
-SKUS: Final = ("k0", "k1", "k2", "k3")
 PATIENCE: Final = 5.0
 """Seconds a vendor waits for an answer."""
 SLOTS: Final[Mapping[str, Sequence[str]]] = {
@@ -64,110 +59,6 @@ SLOTS: Final[Mapping[str, Sequence[str]]] = {
     "deliver": ("deliver.0", "deliver.1"),
     "store": ("store.0", "store.1"),
 }
-
-
-class Settings(pydantic.BaseModel):
-    """Nothing to set."""
-
-
-class Shop:
-    """The channel: it has orders, sends webhooks, and is told its stock."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.orders: list[tuple[str, int]] = []  # native id, number
-        self.stock: dict[str, int] = {f"n-{sku}": 0 for sku in SKUS}
-        self.keys: dict[str, str] = {}
-        self.intended: dict[str, set[int]] = {}
-        self.effects: dict[str, list[tuple[int, str]]] = {}  # number, who asked for it
-
-    def ask(self, process: Process, request: Request) -> Response:
-        """One HTTP request, with what may go wrong on the way there and back."""
-        fault = process.point("http")
-        if fault == "http-429":
-            return Response(429, {"retry-after": "1"}, b"")
-        if fault == "http-503":
-            return Response(503, {}, b"")
-        if fault == "http-late" and request.path == "/put":
-            self._world.scheduler.after(2.0 * self._world.broker.random(), lambda: self._answer(request, ""))
-        if fault:
-            raise Retry("the channel gave no answer")
-        caller = f"{id(process)}:{process.loads}"
-        answer = self._answer(request, caller)
-        fault = process.point("http!")
-        if fault == "http-twice":
-            self._answer(request, caller)
-        elif fault:
-            raise Retry("the channel gave no answer")
-        return answer
-
-    def _answer(self, request: Request, caller: str) -> Response:
-        if request.path == "/orders":
-            start = int(request.params["from"])
-            rows = self.orders[start : start + 2]
-            body: Any = {"rows": rows, "next": str(start + len(rows)), "more": start + 2 < len(self.orders)}
-        elif request.path == "/read":
-            body = {native: self.stock[native] for native in request.json}
-        else:
-            partial_ = self._world.broker.random() < 0.1 and len(request.json) > 1
-            body = {row["id"]: self._put(row, caller) for row in (request.json[:1] if partial_ else request.json)}
-        return Response(200, {}, msgspec.json.encode(body))
-
-    def _put(self, row: Mapping[str, Any], caller: str) -> str:
-        if row["key"] in self.keys:
-            return self.keys[row["key"]]
-        native, quantity = row["id"], row["quantity"]
-        if row["expected"] is not None and self.stock[native] != row["expected"]:
-            return "conflict"
-        self.stock[native] = quantity
-        told = self.effects.setdefault(native, [])
-        self._world._judge(lambda: must(quantity in self.intended.get(native, ()), "a put that was not written down before", native, quantity))
-        again = told and told[-1][0] == quantity and told[-1][1] == caller  # who has read the ledger anew may have read an old word of another
-        self._world._judge(lambda: must(not again, "the channel has carried out the same put twice", native, quantity, row))
-        told.append((quantity, caller))
-        self.keys[row["key"]] = "ok"
-        return "ok"
-
-
-def _orders(settings: Any, position: str | None) -> Talk[Page]:
-    body = judge((yield Request(method="GET", path="/orders", params={"from": position or "0"}))).json()
-    return Page([_order(native, number) for native, number in body["rows"]], body["next"], more=body["more"], complete=not body["more"])
-
-
-def _order(native: str, number: int) -> Item:
-    return Item("order", native, msgspec.json.encode({"id": number, "n": 1}), version=str(number))
-
-
-def _read(settings: Any, natives: Mapping[str, Mapping[str, str]]) -> Talk[Mapping[str, Reading]]:
-    found = judge((yield Request(method="POST", path="/read", json=[native["id"] for native in natives.values()]))).json()
-    return {sku: Reading(found[native["id"]]) for sku, native in natives.items() if native["id"] in found}
-
-
-def _put(settings: Any, levels: Sequence[Level]) -> Talk[Sequence[Put]]:
-    rows = [{"id": x.native["id"], "quantity": x.quantity, "expected": x.reading.quantity if x.reading else None, "key": x.key} for x in levels]
-    answers = judge((yield Request(method="POST", path="/put", json=rows))).json()
-    said = {x.sku: answers[x.native["id"]] for x in levels if x.native["id"] in answers}
-    return [Put(sku, word == "ok", word == "conflict", word) for sku, word in said.items()]
-
-
-class Caller:
-    """hub.http.Caller without a socket: a Retry that names a time is waited for by whoever called."""
-
-    def __init__(self, shop: Shop, process: Process) -> None:
-        self._shop, self._process = shop, process
-
-    def run(self, talk: Talk[Any], patience: float | None = None) -> Any:
-        """The conversation to its end."""
-        try:
-            request = next(talk)
-            while True:
-                request = talk.send(self._shop.ask(self._process, request))
-        except StopIteration as end:
-            return end.value
-        finally:
-            talk.close()
-
-    def close(self) -> None: ...
 
 
 class Loop(asyncio.BaseEventLoop):
@@ -217,7 +108,7 @@ class Edges:
         self._raw_read = [0, 0]
         self.sold_by_itself = world.case.seed % 4 == 1
         self.sink: StockSink[Any] = StockSink(
-            _read, _put, exactly_once="compare-and-set" if self.sold_by_itself else "idempotency-key", lowers_itself=self.sold_by_itself, batch=3
+            read_stock, put_stock, exactly_once="compare-and-set" if self.sold_by_itself else "idempotency-key", lowers_itself=self.sold_by_itself, batch=3
         )  # fmt: skip
         if "deliver" in kinds:
             for sku in SKUS:
@@ -239,7 +130,7 @@ class Edges:
     def hook(self, chance: random.Random) -> None:
         """Something happens in the shop, which tells it by webhook until it is answered 200."""
         number = len(self.hooks) + len(self.shop.orders) + 1
-        item = _order(f"h{chance.randrange(4)}", number)
+        item = order_item(f"h{chance.randrange(4)}", number)
         self.hooks[event_id(CHANNEL, item)] = (item.native_id, number)
         for _ in range(2 if chance.random() < 0.2 else 1):
             self._knock(item)
@@ -321,7 +212,7 @@ class Edges:
             self.shop.orders.append((f"o{chance.randrange(4)}", len(self.hooks) + len(self.shop.orders) + 1))
 
     def _poll(self, process: Process) -> None:
-        connector: Any = SimpleNamespace(polls=(Poll("order", _orders, every=2.0),), version="1")
+        connector: Any = SimpleNamespace(polls=(Poll("order", orders_page, every=2.0),), version="1")
         source = Source(CHANNEL, connector, Settings(), (), counts=False)
         poller = Poller(
             source, Caller(self.shop, process), partial(Pages, "", Serde(), CHANNEL, CHANNEL), _Beats(), monotonic=lambda: self.world.scheduler.now,  # type: ignore[arg-type]
@@ -466,58 +357,6 @@ class _Beats:
     def beat(self, name: str, ok: bool, detail: str = "") -> None: ...
 
 
-class Database:
-    """SQLite in memory, the same for all worlds of this process, one after the other. It outlives any connection, as a server does."""
-
-    _made: Database | None = None
-
-    def __init__(self) -> None:
-        self.looker = self._connect()
-        metadata.create_all(self._engine())
-
-    @staticmethod
-    def _connect() -> sqlite3.Connection:
-        return sqlite3.connect(f"file:simulated{os.getpid()}?mode=memory&cache=shared", uri=True, check_same_thread=False, timeout=0)
-
-    def _engine(self) -> sqlalchemy.Engine:
-        return sqlalchemy.create_engine("sqlite://", poolclass=StaticPool, creator=self._connect)
-
-    @classmethod
-    def empty(cls) -> Database:
-        """With nothing in it."""
-        database = cls._made = cls._made or cls()
-        for table in metadata.sorted_tables:
-            database.looker.execute(f"DELETE FROM {table.name}")
-        database.looker.commit()
-        return database
-
-    def rows(self, statement: str) -> list[Any]:
-        """Of what is committed."""
-        return list(self.looker.execute(statement))
-
-    def connected(self, process: Process, committed: Callable[[], None]) -> sqlalchemy.Engine:
-        """A process's own connection, with what may go wrong on it. `committed` is called after each commit."""
-        engine = self._engine()
-        dialect = engine.dialect
-        commit, execute = dialect.do_commit, dialect.do_execute
-
-        def do_commit(connection: Any) -> None:
-            if process.point("sql-commit"):
-                raise sqlite3.OperationalError("the connection is gone")
-            commit(connection)
-            committed()
-            if process.point("sql-commit!"):
-                raise sqlite3.OperationalError("the connection is gone")
-
-        def do_execute(cursor: Any, statement: str, parameters: Any, context: Any = None) -> None:
-            if fault := process.point("sql"):
-                raise sqlite3.OperationalError("database is locked" if fault == "sql-locked" else "database or disk is full")
-            execute(cursor, statement, parameters, context)
-
-        dialect.do_commit, dialect.do_execute = do_commit, do_execute  # type: ignore[method-assign]
-        return engine
-
-
 class _Thread:
     """threading.Thread for the append's: it lives and dies with its process."""
 
@@ -550,9 +389,12 @@ def installed(edges: Edges) -> Iterator[None]:
     def caller(*args: Any, **more: Any) -> Any:
         return Caller(edges.shop, cluster.process)
 
+    def thread(target: Callable[[], None], name: str, daemon: bool) -> _Thread:
+        return _Thread(edges, target)
+
     horizon = SimpleNamespace(step=lambda: START + int(scheduler.now * 1000))
     patches = [
-        mock.patch.multiple(hub.ingest.append, Producer=cluster.producer, threading=SimpleNamespace(Thread=lambda target, name, daemon: _Thread(edges, target))),
+        mock.patch.multiple(hub.ingest.append, Producer=cluster.producer, threading=SimpleNamespace(Thread=thread)),
         mock.patch.multiple(hub.ingest.pages, Producer=cluster.producer),
         mock.patch.multiple(hub.kafka, read_all=cluster.read_all),
         mock.patch.multiple(hub.deliver.ledger, Producer=cluster.producer),
@@ -561,7 +403,8 @@ def installed(edges: Edges) -> Iterator[None]:
         mock.patch.multiple(hub.http, random=SimpleNamespace(Random=lambda: random.Random(world.case.seed))),
         mock.patch.multiple(hub.ingest.poller, uuid4=lambda: SimpleNamespace(hex=f"{world.broker.random()}")),
         mock.patch.multiple(
-            hub.store.main, stamina=SimpleNamespace(retry_context=lambda **_: _tries(cluster.process)), Consumer=cluster.consumer, AdminClient=cluster.admin, TopicCollection=list, RegistrySerde=lambda url: Serde(), time=clock,
+            hub.store.main, stamina=SimpleNamespace(retry_context=lambda **_: _tries(cluster.process)), time=clock, RegistrySerde=lambda url: Serde(),
+            Consumer=cluster.consumer, AdminClient=cluster.admin, TopicCollection=list,
             connect=lambda url: edges.sql.connected(cluster.process, lambda: world._judge(edges.after_sql_commit)),  # type: ignore[union-attr]
         ),
     ]  # fmt: skip
@@ -574,4 +417,4 @@ def installed(edges: Edges) -> Iterator[None]:
             patch.stop()
 
 
-__all__ = ["EDGES", "Edges", "httpx2", "installed"]
+__all__ = ["EDGES", "Edges", "installed"]
