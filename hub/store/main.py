@@ -143,7 +143,7 @@ def run(runtime: Runtime) -> None:
     follower.close()
 
 
-def _until_there(connecting: Any, runtime: Runtime) -> Engine:
+def _until_there(connecting: Callable[[], T], runtime: Runtime) -> T:
     for attempt in stamina.retry_context(on=Retry, timeout=None, attempts=None, wait_max=2.0):
         with attempt:
             if runtime.stop.is_set():
