@@ -296,7 +296,7 @@ class Audit:
         for aggregate in column.aggregates:
             must(list(memory.keys(*aggregate)) == members.get(aggregate, []), "the records of an aggregate differ", aggregate)
         must(memory.next_wake() == min(column.wakes.values(), default=None), "the next wake is another one", memory.next_wake(), column.wakes)
-        waiting = {(index, address) for index, addresses in memory.waiting.items() for address in addresses}
+        waiting = {(index, address) for index in memory.waited_for() for address in memory.waiting(index)}
         must(waiting == {(index, address) for address, index in column.waits.items()}, "who waits for what differs")
         for place, entry in column.books.items():
             must(book.positions.get(place) == entry.next_offset, "an engine stands elsewhere than what is committed", place, book.positions.get(place), entry)

@@ -10,7 +10,7 @@ from hub.errors import Refuse, Retry
 from schemas.shortcuts import Shortcuts
 from streams.memory_group import MemoryGroup
 from streams.memory_log import MemoryLog, Transaction
-from streams.ports import Abortable, Ownership, Place, Reader, Record, Serde, Tail, Transactions, Unknown, Unstable
+from streams.ports import Abortable, Identity, Ownership, Place, Reader, Record, Run, Serde, Tail, Transactions, Unknown, Unstable
 from tests.sim.scheduler import SESSION, Process, Scheduler
 
 START: Final = 1_790_000_000_000
@@ -124,6 +124,11 @@ class ProcessLog:
         if self._process.point("ends"):
             raise Retry("Kafka does not tell offsets")
         return self._log.ends(places, committed=committed)
+
+    def identities(self, topics: Sequence[str]) -> Mapping[str, Identity]:
+        """Which topics they are."""
+        self._process.point("identities")
+        return self._log.identities(topics)
 
     def reader(self) -> SimReader:
         """Reads ranges."""
@@ -310,17 +315,24 @@ class SimReader:
 
     def __init__(self, process: Process, real: Reader) -> None:
         self._process, self._real = process, real
-        self.add, self.remove, self.reached = real.add, real.remove, real.reached
+        self.add, self.remove, self.reached, self.position = real.add, real.remove, real.reached, real.position
 
     def poll(self, timeout: float) -> list[Record]:
         """The next slice."""
-        if self._process.point("read"):
-            return []
+        return self._wait(self._real.poll(0.0), timeout) if self._ready() else []
+
+    def runs(self, timeout: float) -> list[Run]:
+        """The same as runs."""
+        return self._wait(self._real.runs(0.0), timeout) if self._ready() else []
+
+    def _ready(self) -> bool:
         self._process.busy = True
-        out = self._real.poll(0.0)
-        if not out and timeout > 0:
+        return not self._process.point("read")
+
+    def _wait(self, found: list[Any], timeout: float) -> list[Any]:
+        if not found and timeout > 0:
             self._process.sleep(timeout, listening=True)
-        return out
+        return found
 
     def close(self) -> None:
         """End reading."""
