@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: setup demo test check test-containers bench-work bench bench-quick
+.PHONY: setup demo test check test-containers bench-work bench bench-quick sim
 
 setup: $(READY)
 
@@ -40,6 +40,11 @@ check: setup
 .PHONY: test-faults
 test-faults: setup
 	@$(BIN)/python -m tests.lanes faults
+
+# The engine and the edges under one seeded scheduler, with whatever can go wrong: make sim SEEDS=20000
+SEEDS ?= 2000
+sim: setup
+	@$(BIN)/python -m tests.sim --seeds $(SEEDS)
 
 # The broker's behaviour on a Kafka in a container: needs Docker or Podman.
 test-containers: setup

@@ -121,7 +121,7 @@ class Engine:
         if self._tables.topics and self._tail is None:
             self._tail = self._log.tail(self._tables.topics)
         self._group = self._log.group(self.group_id, self._slot)
-        self._recovery = Recovery(self._log, self._group, self._clock, self.observer, self.transactional_id, self._keeper)
+        self._recovery = Recovery(self._log, self._group, self._clock, self.observer, self._keeper)
         self._group.subscribe(processor.inputs, self)
 
     def close(self) -> None:

@@ -134,6 +134,7 @@ class MemoryGroup:
         self._owned: tuple[Place, ...] = ()
         self._paused: set[Place] = set()
         self._positions: dict[Place, int] = {}
+        self._ended: set[Place] = set()
 
     def subscribe(self, topics: Sequence[str], ownership: Ownership) -> None:
         """Join at the next consume()."""
@@ -175,6 +176,7 @@ class MemoryGroup:
         places, self._owned, self._generation = self._owned, (), None
         self._paused.clear()
         self._positions.clear()
+        self._ended.clear()
         if places and self._ownership is not None:
             self._ownership.revoked(places)
 
@@ -189,6 +191,10 @@ class MemoryGroup:
                 raise Stop(f"{place.topic} partition {place.partition}: offset {position} is no longer in the log")
             records, self._positions[place] = partition.read(position, partition.end, most - len(out))
             out.extend(records)
+            if self._positions[place] >= partition.stable:
+                self._ended.add(place)
+            else:
+                self._ended.discard(place)
         return out
 
     def generation(self) -> Generation | None:
@@ -206,6 +212,7 @@ class MemoryGroup:
     def seek(self, place: Place, offset: int) -> None:
         """Go on at this offset."""
         self._positions[place] = offset
+        self._ended.discard(place)
 
     def committed(self, places: Sequence[Place]) -> Mapping[Place, tuple[int | None, str]]:
         """Decided offsets and who committed them."""
@@ -219,9 +226,8 @@ class MemoryGroup:
         return {place: self._coordinator.offsets.get(place, (None, ""))[1] for place in places}
 
     def at_end(self, place: Place) -> bool:
-        """Whether everything committed has been consumed."""
-        position, end = self._positions.get(place), self.end(place)
-        return position is not None and position >= end
+        """Whether everything committed has been consumed, as of the last fetch."""
+        return place in self._ended
 
     def position(self, place: Place) -> int | None:
         """Next offset."""

@@ -8,8 +8,9 @@ Kafka (sessions, transaction timeouts, markers on their way) happens here when i
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 from uuid import uuid4
@@ -20,6 +21,7 @@ from streams.ports import Abortable, Group, Identity, Place, Reader, Record, Run
 
 SLICE: Final = 1_000
 TOMBSTONES_MS: Final = 7 * 86_400_000
+OFFSETS: Final = "__consumer_offsets"
 
 
 @dataclass(eq=False, slots=True)
@@ -27,7 +29,9 @@ class Transaction:
     """One transaction of one transactional id."""
 
     owner: str
+    epoch: int
     places: set[Place] = field(default_factory=set)
+    records: list[Record] = field(default_factory=list)
     offsets: dict[str, dict[Place, int]] = field(default_factory=dict)  # group -> what it would commit
     committed: bool | None = None  # None: open
     failed: str | None = None  # what forbids to commit
@@ -80,17 +84,21 @@ class Partition:
 
 
 class MemoryLog:
-    """Log (streams/ports.py). Everything under one lock; waiting consumers are woken by whatever changes."""
+    """Log (streams/ports.py). Everything under one lock; waiting consumers are woken by whatever changes.
 
-    def __init__(self) -> None:
+    transaction_version  1: a producer keeps its epoch until it is made anew; 2 (KIP-890): each transaction has an epoch of its own
+    """
+
+    def __init__(self, *, transaction_version: int = 1) -> None:
         self.changed = threading.Condition(threading.RLock())
+        self.transaction_version = transaction_version
         self._topics: dict[str, list[Partition]] = {}
         self._limits: dict[str, int] = {}
         self._ids: dict[str, str] = {}
         self._epochs: dict[str, int] = {}
         self._open: dict[str, Transaction] = {}
         self._held_topics: frozenset[str] = frozenset()
-        self._held_markers: list[tuple[Place, Transaction]] = []
+        self._held: list[tuple[Transaction, Callable[[], None]]] = []
         self._coordinators: dict[str, Coordinator] = {}
 
     # --- Log
@@ -189,7 +197,7 @@ class MemoryLog:
             self.end(transactional_id, commit=False)
 
     def hold_markers(self, topics: Iterable[str]) -> None:
-        """Markers for these topics are on their way until `release_markers`."""
+        """Markers for these topics (OFFSETS: those for groups) are on their way until `release_markers`."""
         self._held_topics = frozenset(topics)
 
     def release_markers(self) -> None:
@@ -200,11 +208,22 @@ class MemoryLog:
 
     def settle_markers(self, transactional_id: str | None = None) -> None:
         """Markers that were on their way, all of them or one owner's, arrive."""
-        for place, transaction in self._held_markers:
+        for transaction, arrive in self._held:
             if transactional_id in (None, transaction.owner):
-                self._mark(place, transaction)
-        self._held_markers = [held for held in self._held_markers if transactional_id not in (None, held[1].owner)]
+                arrive()
+        self._held = [held for held in self._held if transactional_id not in (None, held[0].owner)]
         self.changed.notify_all()
+
+    def marking(self, transactional_id: str) -> bool:
+        """Whether markers of the id's last transaction are on their way: until they have arrived it can begin no other."""
+        return any(transaction.owner == transactional_id for transaction, _ in self._held)
+
+    def end_late(self, transactional_id: str, epoch: int, *, commit: bool) -> None:
+        """A request to end a transaction that was long on its way. It names producer and epoch, not the transaction: whatever is
+        open under that epoch is meant. Under another epoch it is refused."""
+        with self.changed:
+            if self._epochs[transactional_id] == epoch:
+                self.end(transactional_id, commit=commit)
 
     # --- for the parts of the log; under the lock
 
@@ -220,10 +239,10 @@ class MemoryLog:
         return found
 
     def current(self, transactional_id: str, epoch: int) -> Transaction:
-        """The open transaction of a producer that is not fenced."""
+        """The open transaction of a producer that is not fenced. The broker opens one with the first thing that belongs to it."""
         self.check(transactional_id, epoch)
         if transactional_id not in self._open:
-            raise Unknown("no transaction is open")
+            self._open[transactional_id] = Transaction(transactional_id, epoch)
         return self._open[transactional_id]
 
     def check(self, transactional_id: str, epoch: int) -> None:
@@ -231,9 +250,9 @@ class MemoryLog:
         if self._epochs[transactional_id] != epoch:
             raise Unknown(f"{transactional_id} is fenced")
 
-    def begin(self, transactional_id: str) -> None:
-        """Open a transaction."""
-        self._open[transactional_id] = Transaction(transactional_id)
+    def epoch(self, transactional_id: str) -> int:
+        """The present one."""
+        return self._epochs[transactional_id]
 
     def fits(self, topic: str, key: bytes | None, value: bytes | None) -> bool:
         """Whether the broker takes the record."""
@@ -245,14 +264,19 @@ class MemoryLog:
         if transaction is None:
             return
         transaction.committed = commit
+        if self.transaction_version > 1:
+            self._epochs[transactional_id] += 1
         for group, offsets in transaction.offsets.items():
-            self.coordinator(group).decide(offsets, transactional_id, commit)
+            self._arrive(OFFSETS, transaction, partial(self.coordinator(group).decide, offsets, transactional_id, commit))
         for place in sorted(transaction.places):
-            if place.topic in self._held_topics:
-                self._held_markers.append((place, transaction))
-            else:
-                self._mark(place, transaction)
+            self._arrive(place.topic, transaction, partial(self._mark, place, transaction))
         self.changed.notify_all()
+
+    def _arrive(self, topic: str, transaction: Transaction, mark: Callable[[], None]) -> None:
+        if topic in self._held_topics:
+            self._held.append((transaction, mark))
+        else:
+            mark()
 
     def _mark(self, place: Place, transaction: Transaction) -> None:
         partition = self.at(place)
@@ -265,26 +289,34 @@ class MemoryTransactions:
 
     def __init__(self, log: MemoryLog, transactional_id: str, epoch: int) -> None:
         self._log, self._id, self._epoch = log, transactional_id, epoch
+        self._begun = False
 
     def begin(self) -> None:
-        """Open a transaction."""
+        """From here on. The broker does not hear of it."""
         with self._log.changed:
             self._log.check(self._id, self._epoch)
-            self._log.begin(self._id)
+            self._begun = True
+
+    def _current(self) -> Transaction:
+        if not self._begun:
+            raise Unknown("no transaction is open")
+        return self._log.current(self._id, self._epoch)
 
     def produce(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int, headers: Sequence[tuple[str, bytes]] = (), at: int | None = None
     ) -> None:
         """Add a record; one the broker refuses makes the commit fail, as a delivery report would."""
         with self._log.changed:
-            transaction = self._log.current(self._id, self._epoch)
+            transaction = self._current()
             self._log.settle_markers(self._id)  # the coordinator lets no partition into the next transaction before it has the last one's marker
             if not self._log.fits(topic, key, value):
                 transaction.failed = f"{topic} refused a record"
                 return
             place = Place(topic, partition)
             transaction.places.add(place)
-            self._log.at(place).append(Record(topic, partition, 0, key, value, tuple(headers), at or 0), transaction)
+            record = Record(topic, partition, self._log.at(place).end, key, value, tuple(headers), at or 0)
+            transaction.records.append(record)
+            self._log.at(place).append(record, transaction)
 
     def produce_all(self, writes: list[Any]) -> None:
         """Add records, one by one."""
@@ -294,7 +326,7 @@ class MemoryTransactions:
     def send_offsets(self, offsets: Mapping[Place, int], generation: Any) -> None:
         """Make offsets part of the transaction. As in Kafka, an empty list or a logical offset is accepted and does nothing."""
         with self._log.changed:
-            transaction = self._log.current(self._id, self._epoch)
+            transaction = self._current()
             real = {place: offset for place, offset in offsets.items() if offset >= 0}
             if transaction.failed is not None:
                 raise Abortable(transaction.failed)
@@ -310,16 +342,21 @@ class MemoryTransactions:
     def commit(self) -> None:
         """Everything or nothing."""
         with self._log.changed:
-            transaction = self._log.current(self._id, self._epoch)
+            transaction = self._current()
             if transaction.failed is not None:
                 raise Abortable(transaction.failed)
-            self._log.end(self._id, commit=True)
+            self._end(commit=True)
 
     def abort(self) -> None:
         """Nothing."""
         with self._log.changed:
             self._log.check(self._id, self._epoch)
-            self._log.end(self._id, commit=False)
+            self._end(commit=False)
+
+    def _end(self, *, commit: bool) -> None:
+        self._begun = False
+        self._log.end(self._id, commit=commit)
+        self._epoch = self._log.epoch(self._id)  # the answer names it
 
     def close(self) -> None:
         """Let go; what is open stays open until somebody ends it."""

@@ -71,9 +71,8 @@ class Owned:
 class Recovery:
     """Brings columns from SETTLE to TABLES; the engine lets them run."""
 
-    def __init__(self, log: Log, group: Group, clock: Clock, observer: Observer, transactional_id: str, keeper: Keeper | None = None) -> None:
+    def __init__(self, log: Log, group: Group, clock: Clock, observer: Observer, keeper: Keeper | None = None) -> None:
         self._log, self._group, self._clock, self._observer, self._keeper = log, group, clock, observer, keeper
-        self._own_id = transactional_id
         self._reader: Reader | None = None
         self._reading: dict[int, Owned] = {}
         self._next = 0
@@ -270,14 +269,17 @@ class Recovery:
     # --- reap
 
     def _reap(self, owned: Owned, owners: Callable[[], Iterable[str]], reason: str) -> None:
-        """End the open transaction of the last owner. If that one is alive after all it is fenced, builds itself anew and loses nothing."""
+        """End the open transaction of the last owner. If that one is alive after all it is fenced, builds itself anew and loses nothing.
+
+        The last owner may have had our own id: another process in our slot, that took the id from us and died.
+        """
         if self._clock.monotonic() - owned.since < REAP_AFTER:
             return
         self._observer.reasons[owned.number] = reason
         if owned.reaped:
             return
         owned.reaped = True
-        for owner in sorted(set(owners()) - {"", self._own_id}):
+        for owner in sorted(set(owners()) - {""}):
             log.warning("reaping", column=owned.number, transactional_id=owner)
             try:
                 self._log.transactions(owner).close()

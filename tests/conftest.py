@@ -1,6 +1,6 @@
 """The rules every test runs under, and the servers it may ask for.
 
-* marks: a folder named kafka, proc or live marks what is in it, the folder faults as proc; so does asking for the fixtures `kafka` or `registry`
+* marks: a folder named kafka, proc, live or sim marks what is in it, the folder faults as proc; so does asking for the fixtures `kafka` or `registry`
 * a test without a mark may not open a network socket
 * a skip that tests/skips.txt does not list fails the session, and so does a process that outlives it
 """
@@ -23,6 +23,8 @@ from tests.support.servers import Desk, Servers, ask
 from tests.support.skips import listed, unlisted
 
 MARKS = ("kafka", "proc", "live")
+QUIET_MARKS = ("sim",)
+"""Folders that are a lane of their own and open no socket either."""
 TESTS = Path(__file__).parent
 
 hypothesis.settings.register_profile("dev", deadline=None)
@@ -68,7 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _marks(item: pytest.Item) -> set[str]:
     folders = item.path.relative_to(TESTS).parts[:-1] if item.path.is_relative_to(TESTS) else ()
-    found = {mark for mark in MARKS if mark in folders}
+    found = {mark for mark in (*MARKS, *QUIET_MARKS) if mark in folders}
     if "faults" in folders and "unit" not in folders:
         found.add("proc")
     if {"kafka", "registry"} & set(getattr(item, "fixturenames", ())):

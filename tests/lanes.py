@@ -3,6 +3,7 @@
 check  style, types, layers, generated files          kafka  against one broker and registry
 pure   in this process, no network                    proc   real processes, killed and restarted
 faults the long rest of tests/faults (`proc` has a few)  live   real shop software
+sim    planted mistakes, then 90 s of random seeds
 A lane that fails does not stop the others. Results go to build/junit/LANE.xml and, as a table, to the end of the output.
 """
 
@@ -37,7 +38,8 @@ CHECKS: tuple[tuple[str, ...], ...] = (
 
 # Two workers where tests are many and small; the others share one broker or measure nothing but patience.
 SELECTIONS: dict[str, tuple[str, ...]] = {
-    "pure": ("-m", "not kafka and not proc and not live", "-n", "2"),
+    "pure": ("-m", "not kafka and not proc and not live and not sim", "-n", "2"),
+    "sim": ("-m", "sim", "-n", "2"),
     "kafka": (
         "-m",
         "kafka and not proc and not live",
@@ -49,6 +51,9 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "faults": ("tests/faults", "-n", "2", "--dist", "loadfile"),
 }
+
+SIM_SECONDS = 90
+"""Of random seeds, in two processes."""
 
 LANES = ("check", *SELECTIONS)
 DEFAULT = tuple(lane for lane in LANES if lane != "faults")
@@ -82,7 +87,7 @@ def run(lane: str) -> Result:
     """One lane, its output shown as it comes."""
     print(f"\n===== {lane} =====", flush=True)
     began = time.monotonic()
-    ok, closing = checks() if lane == "check" else tests(lane)
+    ok, closing = checks() if lane == "check" else simulation() if lane == "sim" else tests(lane)
     return Result(lane, ok, time.monotonic() - began, closing)
 
 
@@ -104,6 +109,13 @@ def tests(lane: str) -> tuple[bool, str]:
         (_PYTHON, "-m", "pytest", "-q", f"--junitxml={junit}", "-o", "faulthandler_timeout=600", *SELECTIONS[lane]), FAULTS_LIMIT if lane == "faults" else LIMIT
     )
     return code == 0, last
+
+
+def simulation() -> tuple[bool, str]:
+    """The simulation's own tests, then seeds for a while; how many there were is in the closing line."""
+    well, tested = tests("sim")
+    code, seeds = follow((_PYTHON, "-m", "tests.sim", "--seconds", str(SIM_SECONDS)))
+    return well and code == 0, f"{tested}; seeds: {seeds}"
 
 
 def follow(command: Sequence[str], limit: float = LIMIT) -> tuple[int, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import stamina
 from confluent_kafka import Consumer, KafkaException, Message, TopicCollection, TopicPartition
@@ -20,6 +20,7 @@ from hub.store.writer import Overtaken, connect, offsets, shortage_units, write
 from schemas.catalogue import split_key
 from schemas.registry import RegistrySerde, Serde
 
+T = TypeVar("T")
 SUM_EVERY = 5.0
 """Seconds between two looks at what is short, over the whole table."""
 TOPICS = tuple(p.topic for p in PROJECTIONS)
@@ -38,8 +39,8 @@ class Follower:
 
     def seek(self) -> None:
         """Start again from what SQL says."""
-        self._consumer.close()
-        self._consumer = self._reading()
+        old, self._consumer = self._consumer, self._reading()
+        old.close()
 
     def _reading(self) -> Consumer:
         """A new consumer each time: an old one might still tell where it stood before."""
@@ -115,10 +116,13 @@ def run(runtime: Runtime) -> None:
     config = runtime.config
     engine = _until_there(lambda: connect(config.sql_url), runtime)
     serde = RegistrySerde(config.registry_url)
-    follower = Follower(config.bootstrap, serde, engine)
-    moved_at, summed_at, unsummed = time.monotonic(), -SUM_EVERY, True
+    follower = _until_there(lambda: Follower(config.bootstrap, serde, engine), runtime)
+    moved_at, summed_at, unsummed, lost = time.monotonic(), -SUM_EVERY, True, False
     while not runtime.stop.is_set():
         try:
+            if lost:  # what is known here is not what SQL holds
+                follower.seek()
+                lost = False
             rows = follower.step()
             unsummed = unsummed or rows > 0
             if unsummed and time.monotonic() - summed_at > SUM_EVERY:
@@ -126,12 +130,12 @@ def run(runtime: Runtime) -> None:
                 unsummed, summed_at = False, time.monotonic()
         except Overtaken:
             runtime.log.warning("store-overtaken")
-            follower.seek()
+            lost = True
             continue
         except Retry as error:
             runtime.health.beat("store", False, str(error))
             runtime.stop.wait(0.5)
-            follower.seek()
+            lost = True
             continue
         lag = follower.lag()
         moved_at = time.monotonic() if rows or not lag else moved_at
@@ -139,10 +143,10 @@ def run(runtime: Runtime) -> None:
     follower.close()
 
 
-def _until_there(connecting: Any, runtime: Runtime) -> Engine:
+def _until_there(connecting: Callable[[], T], runtime: Runtime) -> T:
     for attempt in stamina.retry_context(on=Retry, timeout=None, attempts=None, wait_max=2.0):
         with attempt:
             if runtime.stop.is_set():
                 raise SystemExit(0)
-            engine: Engine = connecting()
-    return engine
+            made = connecting()
+    return made

@@ -44,7 +44,14 @@ def _sqlite_settings(connection: Any, _: object) -> None:
 
 
 def offsets(engine: Engine, topic_ids: Mapping[str, str], partitions: Mapping[str, int]) -> dict[tuple[str, int], int]:
-    """Where to go on, per topic and partition. A table whose topic was made anew, or whose layout changed, is emptied."""
+    """Where to go on, per topic and partition. A table whose topic was made anew, or whose layout changed, is emptied. Retry: the database is away."""
+    try:
+        return _offsets(engine, topic_ids, partitions)
+    except OperationalError as error:
+        raise _away(error) from None
+
+
+def _offsets(engine: Engine, topic_ids: Mapping[str, str], partitions: Mapping[str, int]) -> dict[tuple[str, int], int]:
     with engine.begin() as sql:
         stored = {(r.topic, r.partition): r for r in sql.execute(select(progress))}
         for projection in PROJECTIONS:
@@ -86,7 +93,12 @@ def write(engine: Engine, batch: Mapping[str, Sequence[tuple[Sequence[str], Any 
                     raise Overtaken(f"{topic} {partition} is no longer at {before}")
             return sum(_apply(sql, BY_TOPIC[topic], rows) for topic, rows in batch.items())
     except OperationalError as error:
-        raise Retry(f"the SQL store does not answer ({type(error.orig).__name__})") from None
+        raise _away(error) from None
+
+
+def _away(error: OperationalError) -> Retry:
+    """Only the kind of error: its words may hold rows."""
+    return Retry(f"the SQL store does not answer ({type(error.orig).__name__})")
 
 
 def shortage_units(engine: Engine) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from hub.errors import Stop
-from streams.memory_log import MemoryLog
+from streams.memory_log import OFFSETS, MemoryLog
 from streams.ports import Abortable, Group, Place, Transactions, Unknown, Unstable
 
 IN, STATE = Place("in", 0), Place("state", 0)
@@ -229,3 +229,63 @@ def test_compaction_leaves_holes() -> None:
     reader.add({STATE: (0, 3)})
     assert [(record.offset, record.value) for record in reader.poll(0.0)] == [(2, b"3")]
     assert reader.reached(STATE)
+
+
+def test_a_late_end_means_whatever_is_open_under_its_epoch() -> None:
+    """A request to end a transaction that was long on its way ends the next one of the same producer; of a new producer it ends nothing."""
+    log = log_with(0)
+    kept = log.transactions("t")
+    put(kept, b"1")
+    kept.abort()
+    put(kept, b"2")
+    log.end_late("t", 1, commit=True)
+    assert [record.value for record in log.committed_records("state")] == [b"2"]
+    put(log.transactions("t"), b"3")
+    log.end_late("t", 1, commit=True)
+    assert [record.value for record in log.committed_records("state")] == [b"2"]
+
+
+def test_each_transaction_has_an_epoch_of_its_own() -> None:
+    """Transaction version 2: what was meant for the last transaction is refused in the next one."""
+    log = MemoryLog(transaction_version=2)
+    log.create("state")
+    kept = log.transactions("t")
+    epoch = log.epoch("t")
+    put(kept, b"1")
+    kept.abort()
+    put(kept, b"2")
+    log.end_late("t", epoch, commit=True)
+    assert log.committed_records("state") == []
+    kept.commit()
+    assert [record.value for record in log.committed_records("state")] == [b"2"]
+
+
+def test_offsets_may_be_decided_after_the_records_are() -> None:
+    """Markers for groups are on their way as well; until they have arrived the id's last transaction is not over."""
+    log = log_with(1)
+    owner = Owner(log, "0")
+    owner.group.consume(10, 0.0)
+    transactions = log.transactions("t")
+    put(transactions)
+    transactions.send_offsets({IN: 1}, owner.group.generation())
+    log.hold_markers([OFFSETS])
+    transactions.commit()
+    assert len(log.committed_records("state")) == 1
+    assert log.marking("t")
+    with pytest.raises(Unstable):
+        owner.group.committed([IN])
+    log.release_markers()
+    assert not log.marking("t")
+    assert owner.group.committed([IN]) == {IN: (1, "t")}
+
+
+def test_the_end_is_where_the_last_fetch_saw_it() -> None:
+    """What has been appended since is not known to the consumer."""
+    log = log_with(1)
+    owner = Owner(log, "0")
+    assert len(owner.group.consume(10, 0.0)) == 1
+    assert owner.group.at_end(IN)
+    log.append("in", b"k", b"more")
+    assert owner.group.at_end(IN)
+    owner.group.consume(0, 0.0)
+    assert not owner.group.at_end(IN)
