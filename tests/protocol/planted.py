@@ -235,6 +235,7 @@ SEEN_IN: Final[Mapping[str, str]] = {
     "S5 picked units are recalled": "two corrections, receipt, pick",
     "O1 seq not compared": "raised while firm, another takes it",
     "O4 nobody parks": "two together cross",
+    "O4 a new line does not park the others": "raise, new line, lower",
     "O4 a recall before FIRM is overlooked": "correction under a together order",
 }
 """Mistakes that random worlds find late: the small world that shows them."""
