@@ -185,9 +185,11 @@ class Outside:
     def handover(self, chance: random.Random) -> None:
         """One ends or freezes around its next commit while markers are late, and somebody else takes over."""
         point = chance.choice(("engine.before-offsets", "engine.before-commit", "engine.before-commit", "engine.after-commit"))
-        self.dooms[chance.choice(ENGINES)] = (point, chance.random() < 0.4, chance.random() < 0.6)
-        if chance.random() < 0.6:
-            self.markers(chance)
+        late = chance.random() < 0.6
+        self.dooms[chance.choice(ENGINES)] = (point, chance.random() < 0.4, chance.random() < (0.85 if late else 0.5))
+        if late:  # its offsets are decided, its state is not: what a restore must wait for
+            self.log.hold_markers(("first-state", "second-state", "internal.first.progress", "internal.second.progress"))
+            self.scheduler.after(chance.choice((2.0, 5.0)), self.log.release_markers)
 
     def stall(self, chance: random.Random) -> None:
         """SIGSTOP of an edge, wherever it is or where it hurts."""
