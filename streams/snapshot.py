@@ -60,7 +60,7 @@ class End(msgspec.Struct, frozen=True, tag=True):
 Frame = Head | Chunk | End
 
 
-class _Progress(msgspec.Struct):
+class _Last(msgspec.Struct):
     """A column's last snapshot."""
 
     at: float
@@ -73,7 +73,7 @@ class Snapshots:
     def __init__(self, folder: Path, clock: Clock, personal: Callable[[str], bool] = personal) -> None:
         self._folder, self._clock, self._personal = folder, clock, personal
         self._ids: dict[int, dict[str, str]] = {}
-        self._last: dict[int, _Progress] = {}
+        self._last: dict[int, _Last] = {}
         self._writing: tuple[int, Generator[None]] | None = None
 
     def path(self, number: int) -> Path:
@@ -119,7 +119,7 @@ class Snapshots:
             column = next((column for column in columns if self._due(column, now)), None)
             if column is None:
                 return
-            self._last[column.number] = _Progress(now, column.reflected.changed)
+            self._last[column.number] = _Last(now, column.reflected.changed)
             self._writing = column.number, self._write(column)
         try:
             while self._clock.monotonic() < now + SLICE:
@@ -131,7 +131,7 @@ class Snapshots:
             self._writing = None
 
     def _due(self, column: Column, now: float) -> bool:
-        last = self._last.setdefault(column.number, _Progress(now, 0))
+        last = self._last.setdefault(column.number, _Last(now, 0))
         changed = column.reflected.changed - last.changed
         return changed >= max(MANY, len(column.memory)) or (changed >= SOME and now - last.at >= EVERY)
 

@@ -4,7 +4,8 @@
 
 The stock processor, its state in a real Kafka. Twelve columns, as a hub has. Each way: a worker runs, is killed, and one event
 lies ready for each column; the clock runs from the start of the next worker to the first new record in the ledger, and to the
-one of the last column. The state is checked by what the ledger says. Rows go to tests/bench/results/restore.json.
+one of the last column. All keys must be back then; that they are the right ones is what tests/kafka/test_state.py and the
+simulation show. Rows go to tests/bench/results/restore.json.
 """
 
 from __future__ import annotations

@@ -270,3 +270,28 @@ def test_the_end_of_a_transaction_is_not_waited_for_until_the_client_sends_it_ag
     poll.write([], [], Position(channel="shop", stream="order", position="", passed_at=0))
     assert [len(producer.given) for producer in prompt] == [2, 1]
     assert all(seconds < producer.timeout for producer in prompt for seconds in producer.given)
+
+
+class Said:
+    """A message of a consumer: a record, or the end that it has come to."""
+
+    def __init__(self, topic: str, partition: int, offset: int, key: bytes | None = b"k", end: bool = False) -> None:
+        self._where, self._key, self._end = (topic, partition, offset), key, end
+
+    def __getattr__(self, name: str) -> Callable[[], object]:
+        topic, partition, offset = self._where
+        error = KafkaError(KafkaError._PARTITION_EOF) if self._end else None
+        said = {"topic": topic, "partition": partition, "offset": offset, "key": self._key, "value": b"v", "headers": None, "error": error}
+        return lambda: said[name]
+
+
+def test_runs() -> None:
+    """Records of one partition that follow each other are one run; an end in between is no record, and is past the markers."""
+    at = kafka_log._Positions()
+    found = at.runs([Said("s", 0, 4), Said("s", 0, 6), Said("s", 1, 0), Said("s", 0, 9, end=True), Said("t", 1, 3), Said("t", 1, 4)])
+    assert [(run.topic, run.partition, run.next_offset, len(run.records)) for run in found] == [("s", 0, 7, 2), ("s", 1, 1, 1), ("t", 1, 5, 2)]
+    assert found[0].records[0] == (b"k", b"v", None)
+    assert at.next == {Place("s", 0): 9, Place("s", 1): 1, Place("t", 1): 5}
+    assert at.runs([Said("s", 1, 1), Said("s", 1, 5, end=True)])[0].next_offset == 2
+    assert at.next[Place("s", 1)] == 5
+    assert at.runs([]) == []
