@@ -147,8 +147,11 @@ class RocksStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         for shelf in self.kept.values():
             shelf.count = 0
-        self._db = Rdict(str(self._path), self._options())
-        self._db.put(LABEL, msgspec.msgpack.encode(Label(made_by(), self._states, dict(topics))))
+        try:
+            self._db = Rdict(str(self._path), self._options())
+            self._db.put(LABEL, msgspec.msgpack.encode(Label(made_by(), self._states, dict(topics))))
+        except Exception as error:
+            raise Stop(f"no state can be kept in {self._path}: {error}") from error
 
     def _options(self) -> Options:
         options, table = Options(raw_mode=True), BlockBasedOptions()

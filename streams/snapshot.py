@@ -89,6 +89,8 @@ class Snapshots:
     def recall(self, column: Column, sight: Sight) -> Recall:
         """What the column's snapshot says."""
         self._ids[column.number] = {topic: identity.id for topic, identity in sight.identities.items()}
+        for half in self._folder.glob(f"{column.number}.*[0-9]"):  # of a process that was killed in the middle
+            half.unlink(missing_ok=True)
         try:
             with self.path(column.number).open("rb") as file:
                 frames = read(file)

@@ -15,7 +15,7 @@ from streams.kafka_log import KafkaLog, KafkaReader
 from streams.keep import Keeper
 from streams.ports import Place
 from streams.snapshot import Snapshots
-from tests.broker.world import PARTITIONS, KafkaWorld
+from tests.broker.world import PARTITIONS, KafkaWorld, Worker
 from tests.support import eventually, fresh
 
 
@@ -69,6 +69,28 @@ def test_restart(kafka: str, kind: str, tmp_path: Path, monkeypatch: pytest.Monk
         world.check_exact(ids)
     finally:
         world.close()
+
+
+def test_reflected_is_counted_right(kafka: str) -> None:
+    """Over many transactions the counted offset is the high watermark but for the last marker: each record and marker takes one offset, in order."""
+    world = KafkaWorld(kafka)
+    try:
+        worker, ids = world.start("0"), []
+        for _ in range(20):
+            ids += world.feed(5)
+            world.waits_until_counted(ids)
+        places = [Place(topic, number) for topic in (world.counter.count, world.progress_topic) for number in range(PARTITIONS)]
+        eventually(lambda: all(end - reflected(worker, place) == 1 for place, (_, end) in world.log.ends(places, committed=False).items()))
+        assert worker.observer.transactions["committed"] >= 20
+        assert not worker.observer.transactions["aborted"]
+        worker.stop()
+    finally:
+        world.close()
+
+
+def reflected(worker: Worker, place: Place) -> int:
+    """Up to where a running engine says that it knows a state topic."""
+    return worker.engine._owned[place.partition].column.reflected.offsets[place.topic]
 
 
 def test_identity(kafka: str) -> None:

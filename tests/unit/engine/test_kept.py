@@ -292,6 +292,23 @@ def test_a_half_written_snapshot_is_left_behind(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_process_was_writing_goes(tmp_path: Path) -> None:
+    """Nobody else would ever take it away; those of other columns may still be written."""
+    for name in ("1.4711", "11.4711", "2.snapshot"):
+        (tmp_path / name).write_bytes(b"half")
+    kept = Kept(Snapshots(tmp_path, Clock(), lambda _: False), 1)
+    assert kept.recall() is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["11.4711", "2.snapshot"]
+
+
+def test_a_folder_that_can_not_be_had_stops(tmp_path: Path) -> None:
+    """A person has to look: going on in memory would need what the setting was chosen for."""
+    (tmp_path / "0").write_text("a file")
+    kept = Kept(OnDisk(tmp_path, lambda _: False))
+    with pytest.raises(disk.Stop, match="no state can be kept"):
+        kept.recall()
+
+
 @pytest.mark.parametrize("kind", ["snapshots", "disk"])
 def test_personal_data_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Not a byte of a topic that may hold any, and its offset neither: it is read whole."""
