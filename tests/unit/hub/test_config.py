@@ -11,6 +11,7 @@ import yaml
 from hub.config import load, load_places
 from hub.errors import ConfigError
 from hub.run_streams import keeper, limit
+from hub.up import Hub
 from streams.disk import OnDisk, RocksStore
 from streams.item.apply import ItemProcessor
 from streams.limits import DlqLimit
@@ -168,3 +169,12 @@ def test_the_limits_of_dead_letters_reach_the_engine(write: Any) -> None:
     for wrong in ({"dead_letters_in_a_row": -1}, {"dead_letters_ratio": 1.5}, {"dead_letters": 1}):
         with pytest.raises(ConfigError, match="streams"):
             load(write(hub(streams=wrong)))
+
+
+def test_the_parts_of_a_whole_hub_keep_state_where_it_was_said(write: Any, tmp_path: Path) -> None:
+    """They read a hub.yaml of their own, in another folder."""
+    for streams in ({}, {"state": "disk", "state_dir": "fast", "dead_letters_in_a_row": 7}):
+        given = load(write(hub(streams=streams)))
+        parts = Hub(given, print)._resolved("127.0.0.1:1", "http://127.0.0.1:2")
+        assert parts.path.parent != given.path.parent
+        assert (parts.state, parts.state_dir, limit(parts)) == (given.state, given.state_dir, limit(given))
