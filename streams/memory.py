@@ -17,7 +17,7 @@ import msgspec
 from hub.errors import Refuse, Stop
 from streams.headers import read_state
 from streams.ports import Content, Place, Serde
-from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Store
+from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Shelf, Store
 from streams.tables import Tables
 
 Address = tuple[str, str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,7 +12,9 @@ import msgspec
 
 from hub.errors import Stop
 from streams.engine import LONGEST_HOLD, Engine
+from streams.keep import Keeper
 from streams.memory_log import Transaction
+from streams.ports import Clock
 from streams.recovery import Phase
 from tests.sim.audit import Audit, must
 from tests.sim.edges import EDGES, Edges, installed
@@ -68,9 +70,9 @@ def rates(chance: random.Random) -> dict[str, float]:
 class World(Outside):
     """Build, `run`, forget."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, keeper: Callable[[str, Clock], Keeper] | None = None) -> None:
         super().__init__()
-        self.case = case
+        self.case, self.keeper = case, keeper
         chance = random.Random(case.seed)
         drawn = rates(chance)
         self.plan = Plan(case.seed, drawn if case.rates is None else case.rates, frozenset(case.skip))
@@ -110,8 +112,9 @@ class World(Outside):
         if self.case.seed % 2:
             serde.shorten(self.processors[name].inputs)
         process.patience = self._patience
-        engine = Engine(
-            self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=Routes(), failpoint=lambda point: self._failpoint(process, point)  # type: ignore[arg-type]
+        engine = Engine(  # type: ignore[arg-type]
+            self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=Routes(), failpoint=lambda point: self._failpoint(process, point),
+            keeper=self.keeper(process.slot, clock) if self.keeper else None,
         )  # fmt: skip
         self.engines[process] = (engine, port, serde)
         process.on_turn = lambda: self._between(process)
@@ -413,6 +416,6 @@ class _Stop:
         return self._process.stopping or self._process.killed
 
 
-def run(case: Case) -> Outcome:
-    """One case from beginning to end."""
-    return World(case).run()
+def run(case: Case, keeper: Callable[[str, Clock], Keeper] | None = None) -> Outcome:
+    """One case from beginning to end; `keeper` is asked for what a slot keeps of its state over a restart."""
+    return World(case, keeper).run()
