@@ -18,7 +18,7 @@ from typing import Self
 
 import yaml
 
-from hub.config import HubConfig, Kafka, Registry, Streams, load
+from hub.config import HubConfig, Kafka, Registry, load
 from hub.embedded import Kafka as EmbeddedKafka
 from hub.embedded import Registry as EmbeddedRegistry
 from hub.embedded import fetch
@@ -94,7 +94,7 @@ class Hub:
                 "data_dir": self._given.data_dir,
                 "kafka": Kafka(bootstrap=bootstrap, partitions=self._given.model.kafka.partitions),
                 "registry": Registry(url=registry),
-                "streams": Streams(state=self._given.state, state_dir=self._given.state_dir.absolute()),
+                "streams": self._given.model.streams.model_copy(update={"state_dir": self._given.state_dir.absolute()}),
                 "locations": (self._given.path.parent / located).absolute() if isinstance(located, Path) else located,
             }
         )
