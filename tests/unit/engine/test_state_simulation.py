@@ -10,17 +10,34 @@ from typing import Any
 import pytest
 import structlog
 
+from hub.errors import Retry
 from streams import snapshot
 from streams.column import Column
 from streams.disk import OnDisk
+from streams.engine import Engine
 from streams.keep import Keeper
+from streams.ports import Unknown, Unstable
 from streams.recovery import Recovery
 from streams.snapshot import Snapshots
 from streams.store import Mark, Reflected
-from tests.unit.engine.simulation import Clock, run
-from tests.unit.engine.test_simulation import Endless, impatient
+from tests.unit.engine.schedules import run
+from tests.unit.engine.simulation import Clock
 
 KINDS = ["snapshots", "disk"]
+
+
+class Endless(Exception):
+    """Asked a hundred times."""
+
+
+def impatient(engine: Engine, ask: Callable[[], Any]) -> Any:
+    """Engine._insist that gives up: some of the bugs never end."""
+    for _ in range(100):
+        try:
+            return ask()
+        except (Unknown, Unstable, Retry):
+            engine._clock.wait(0.1)
+    raise Endless
 
 
 @pytest.fixture(autouse=True)
