@@ -184,8 +184,10 @@ class Memory:
 
     def merge(self, puts: Mapping[Address, Put]) -> None:
         """The transaction is committed."""
-        topic, shelf, decoded, wakes = "", None, {}, {}  # type: tuple[str, Shelf | None, dict[str, Any], dict[str, int]]
-        noted = self._note
+        topic, noted = "", self._note
+        shelf: Shelf | None = None
+        decoded: dict[str, Any] = {}
+        wakes: dict[str, int] = {}
         for (of, key), put in puts.items():
             if of is not topic or shelf is None:  # they come in runs
                 topic, shelf, decoded, wakes = of, self._shelves[of], self._decoded[of], self._wakes[of]

@@ -173,8 +173,8 @@ def test_the_limits_of_dead_letters_reach_the_engine(write: Any) -> None:
 
 def test_the_parts_of_a_whole_hub_keep_state_where_it_was_said(write: Any, tmp_path: Path) -> None:
     """They read a hub.yaml of their own, in another folder."""
-    for streams in ({}, {"state": "disk", "state_dir": "fast"}):
+    for streams in ({}, {"state": "disk", "state_dir": "fast", "dead_letters_in_a_row": 7}):
         given = load(write(hub(streams=streams)))
         parts = Hub(given, print)._resolved("127.0.0.1:1", "http://127.0.0.1:2")
         assert parts.path.parent != given.path.parent
-        assert (parts.state, parts.state_dir) == (given.state, given.state_dir)
+        assert (parts.state, parts.state_dir, limit(parts)) == (given.state, given.state_dir, limit(given))
