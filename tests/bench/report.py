@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-COLUMNS: Final = ("system", "rounds", "events/s", "range", "events per CPU second", "ours / theirs", "range")
+COLUMNS: Final = ("system", "rounds", "events/s", "range", "events per CPU second", "ours / theirs", "range", "per CPU second")
 
 
 def rows(found: Mapping[str, Any]) -> list[list[str]]:
@@ -16,7 +16,7 @@ def rows(found: Mapping[str, Any]) -> list[list[str]]:
 def _row(found: Mapping[str, Any], name: str, system: Mapping[str, Any]) -> list[str]:
     speed, per_cpu = system["events_per_second"], system["events_per_cpu_second"]
     if speed is None:
-        return [system["title"], "0", found["missing"].get(name, "not run"), "", "", "", ""]
+        return [system["title"], "0", found["missing"].get(name, "not run"), *[""] * (len(COLUMNS) - 3)]
     ratio = found["ratio_spreads"].get(name)
     return [
         system["title"],
@@ -26,6 +26,7 @@ def _row(found: Mapping[str, Any], name: str, system: Mapping[str, Any]) -> list
         f"{per_cpu['median']:,}",
         f"{ratio[0]:.2f}" if ratio else "",
         f"{ratio[1]:.2f} - {ratio[2]:.2f}" if ratio else "",
+        f"{found['cpu_ratios'][name]:.2f}" if ratio else "",
     ]
 
 

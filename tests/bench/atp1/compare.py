@@ -84,12 +84,14 @@ def _round(plan: Plan, workload: Workload, arena: Arena, number: int, missing: d
 def _result(plan: Plan, rounds: Sequence[Round], missing: Mapping[str, str]) -> dict[str, Any]:
     names = [*(system.name for system in plan.rounds), ALONE]
     ratios = {name: ratio(rounds, OURS, name) for name in names if name != OURS}
+    per_cpu = {name: ratio(rounds, OURS, name, "events_per_cpu_second") for name in names if name != OURS}
     wrong = sorted(name for name, reason in missing.items() if reason.startswith("wrong"))
     return {
         "rounds": list(rounds),
         "ratios": {name: _rounded(ratios[name].median) if ratios[name] else None for name in ASKED},  # type: ignore[union-attr]
         "oracle": f"wrong: {', '.join(wrong)}" if wrong else "ok",
         "ratio_spreads": {name: [_rounded(value) for value in spread[:3]] for name, spread in ratios.items() if spread is not None},
+        "cpu_ratios": {name: _rounded(spread.median) for name, spread in per_cpu.items() if spread is not None},
         "missing": dict(missing),
         "workload": _workload(plan),
         "systems": _systems(plan, rounds),

@@ -50,6 +50,7 @@ def _found() -> dict[str, Any]:
         "ratios": {"limit_passthrough": 0.5, "faust_table": None},
         "oracle": "wrong: gone",
         "ratio_spreads": {"limit_x": [0.5, 0.4, 0.6]},
+        "cpu_ratios": {"limit_x": 90.0},
         "missing": {"gone": "wrong result: lost"},
         "workload": {"name": "ATP-1", "channels": ["a"], "keys": 4, "measured_events": 9, "warm_up_events": 3, "partitions": 1, "clock": "c", "ratios": "r"},
         "systems": systems,
@@ -62,7 +63,20 @@ def test_the_table_has_no_number_for_a_wrong_result() -> None:
     gone = next(line for line in lines if line.startswith("Gone"))
     assert "wrong result: lost" in gone
     assert lines[-1] == "oracle: wrong: gone"
-    assert next(line for line in lines if line.startswith("Limit")).split() == ["Limit", "3", "200", "150", "-", "240", "1", "0.50", "0.40", "-", "0.60"]
+    assert next(line for line in lines if line.startswith("Limit")).split() == [
+        "Limit",
+        "3",
+        "200",
+        "150",
+        "-",
+        "240",
+        "1",
+        "0.50",
+        "0.40",
+        "-",
+        "0.60",
+        "90.00",
+    ]
 
 
 def test_the_plot_is_a_picture_in_proportion() -> None:
