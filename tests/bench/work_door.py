@@ -137,14 +137,19 @@ def nobody(given: argparse.Namespace) -> float:
 
 
 def check(at: Hub, asked: int) -> dict[str, int]:
-    """Every request that was answered 200 is in the log once, byte for byte; no other is."""
+    """What lies in the log, against what was asked."""
     serde = RegistrySerde(at.registry)
     found = Counter(serde.unframe(topic, record.value or b"").payload for topic in TOPICS for record in kafka.read_all(at.bootstrap, topic))
     serde.close()
+    compare(asked, found)
+    return {"bodies": found.total()}
+
+
+def compare(asked: int, found: Counter[bytes]) -> None:
+    """Every request that was answered 200 is in the log once, byte for byte; no other is. Raises Wrong."""
     expected = Counter(work_hooks.body(n)[1] for n in range(asked) if not work_hooks.is_forged(n))
     if found != expected:
         raise Wrong(f"the log lacks {(expected - found).total()} bodies and has {(found - expected).total()} too many")
-    return {"bodies": found.total()}
 
 
 # the processes that are started --------------------------------------------------------------------------------------

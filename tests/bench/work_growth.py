@@ -124,16 +124,20 @@ def one(size: Size) -> dict[str, float]:
 
 
 def check(size: Size, bootstrap: str, serde: Serde) -> float:
-    """Bytes of a value. Raises Wrong unless every key's number is the sum of its own."""
+    """Bytes of a value. Raises Wrong unless every key's number is right."""
+    last = last_by_key(kafka.read_all(bootstrap, STATE))
+    compare(size, {key: serde.unframe(STATE, record.value or b"").on_hand for key, record in last.items()})
+    return sum(len(record.value or b"") for record in last.values()) / len(last)
+
+
+def compare(size: Size, found: dict[str, int]) -> None:
+    """Raises Wrong unless every key's number is what it began with and the sum of its own events."""
     expected: dict[str, int] = {f"{sku}|{location}": OPENING for sku, location in map(size.sku, range(size.keys))}
     for sku, location, units in size.adjustments():
         expected[f"{sku}|{location}"] += units
-    last = last_by_key(kafka.read_all(bootstrap, STATE))
-    found = {key: serde.unframe(STATE, record.value or b"").on_hand for key, record in last.items()}
     if found != expected:
         wrong = [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
         raise Wrong(f"{len(wrong)} of {size.keys} keys are wrong, such as {wrong[0]}: {found.get(wrong[0])}, expected {expected.get(wrong[0])}")
-    return sum(len(record.value or b"") for record in last.values()) / len(last)
 
 
 def figures(keys: Sequence[int], rounds: Sequence[Sequence[dict[str, float]]]) -> list[Row]:
