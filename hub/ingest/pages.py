@@ -85,6 +85,7 @@ class Pages:
         value = self._serde.frame(self._positions, position)
         producer.produce(self._positions, value, key_of(self._positions, position).encode())
         failpoint.hit("ingest.before-append")
+        producer.flush(SECONDS)
         producer.commit_transaction(END_SECONDS)
         failpoint.hit("ingest.after-append")
 

@@ -49,7 +49,6 @@ def world(request: pytest.FixtureRequest, name: str, seed: int) -> Iterator[Call
 def _victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxied, Proxy]]:
     kafka = Proxied(tmp_path_factory.mktemp("victim"))
     with kafka, Proxy(kafka.front.port, lambda: kafka.behind) as proxy:
-        kafka.keep_port()
         yield kafka, proxy
     kafka.front.release()
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeVar
 
 from hub.embedded import Kafka
 from hub.embedded.ports import take
+from tests.support.ports import stretch
 
 T = TypeVar("T")
 
@@ -25,17 +26,13 @@ FETCH, HEARTBEAT, ADD_OFFSETS_TO_TXN, END_TXN, TXN_OFFSET_COMMIT = 1, 12, 25, 26
 
 
 class Proxied(Kafka):
-    """An embedded broker with a second listener, which sends its clients to the proxy."""
+    """An embedded broker with a second listener, which sends its clients to the proxy. Started again, it listens where it did."""
 
     more_ports: ClassVar[int] = 2
 
-    def __init__(self, data_dir: Path | str, port: int | None = None) -> None:
-        super().__init__(data_dir, port)
+    def __init__(self, data_dir: Path | str) -> None:
+        super().__init__(data_dir, stretch())
         self.front = take()
-
-    def keep_port(self) -> None:
-        """Started again it listens where it does now."""
-        self._wanted_port = self.port
 
     @property
     def behind(self) -> int:
