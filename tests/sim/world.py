@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import msgspec
 
 from hub.errors import Stop
 from streams.engine import LONGEST_HOLD, Engine
+from streams.keep import Keeper
 from streams.memory_log import Transaction
 from streams.recovery import Phase
 from tests.sim.audit import Audit, must
@@ -68,8 +69,10 @@ def rates(chance: random.Random) -> dict[str, float]:
 class World(Outside):
     """Build, `run`, forget."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, keeper: Callable[[str, SimClock], Keeper] | None = None) -> None:
+        """`keeper`: slot, clock -> what keeps its state over a restart. Then there is one process in a slot at a time."""
         super().__init__()
+        self.keeper = keeper
         self.case = case
         chance = random.Random(case.seed)
         drawn = rates(chance)
@@ -101,7 +104,8 @@ class World(Outside):
 
     def start(self, slot: str) -> None:
         """A process in this slot; if there is one already, it is a zombie from now on."""
-        self.scheduler.start(slot, self._engine if slot in ENGINES else self.edges.main(slot))
+        if self.keeper is None or not self.living(slot):
+            self.scheduler.start(slot, self._engine if slot in ENGINES else self.edges.main(slot))
 
     def _engine(self, process: Process) -> None:
         name, _, number = process.slot.partition(".")
@@ -111,7 +115,8 @@ class World(Outside):
             serde.shorten(self.processors[name].inputs)
         process.patience = self._patience
         engine = Engine(
-            self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=Routes(), failpoint=lambda point: self._failpoint(process, point)  # type: ignore[arg-type]
+            self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=Routes(),  # type: ignore[arg-type]
+            failpoint=lambda point: self._failpoint(process, point), keeper=self.keeper(process.slot, clock) if self.keeper else None,
         )  # fmt: skip
         self.engines[process] = (engine, port, serde)
         process.on_turn = lambda: self._between(process)
@@ -170,6 +175,7 @@ class World(Outside):
 
     def _gone(self, process: Process) -> None:
         """A supervisor starts it again, sooner or later, perhaps never."""
+        self._let_go(process)
         if self.scheduler.over or process.slot not in self.slots:
             return
         if any(other.slot == process.slot and not other.gone for other in self.scheduler.processes):
@@ -180,6 +186,12 @@ class World(Outside):
             return
         wait = self.broker.choice((0.05, 0.5, 2.0, 12.0, 1000.0))
         self.scheduler.after(wait, lambda: self._restart(process.slot))
+
+    def _let_go(self, process: Process) -> None:
+        """As the machine does with a process that is gone: its files are closed."""
+        if self.keeper is not None and process in self.engines:
+            for owned in self.engines[process][0]._owned.values():
+                owned.column.memory.store.close()
 
     def _restart(self, slot: str) -> None:
         if not self.peace and not self.living(slot):
@@ -394,6 +406,13 @@ class World(Outside):
 
     def run(self) -> Outcome:
         """Until the reckoning. Raises whatever is wrong."""
+        try:
+            return self._run()
+        finally:
+            for process in self.engines:
+                self._let_go(process)
+
+    def _run(self) -> Outcome:
         if self.edges.kinds:
             with installed(self.edges):
                 self.scheduler.run()
@@ -413,6 +432,6 @@ class _Stop:
         return self._process.stopping or self._process.killed
 
 
-def run(case: Case) -> Outcome:
+def run(case: Case, keeper: Callable[[str, SimClock], Keeper] | None = None) -> Outcome:
     """One case from beginning to end."""
-    return World(case).run()
+    return World(case, keeper).run()
