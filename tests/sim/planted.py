@@ -339,20 +339,7 @@ def metadata_ignored(patch: Patch) -> None:
     patch.setattr(SimGroup, "owners", lambda group, places: dict.fromkeys(places, ""))
 
 
-def own_id_not_reaped(patch: Patch) -> None:
-    """A transaction that another process of our slot has left open under our id is waited for until the broker ends it."""
-    changed(Recovery, "_reap", 'set(owners()) - {""}', 'set(owners()) - {"", self._own_id}')(patch)
-    start = Engine.start
-
-    def wrong(engine: Engine) -> None:
-        start(engine)
-        engine._recovery._own_id = engine.transactional_id  # type: ignore[attr-defined]
-
-    patch.setattr(Engine, "start", wrong)
-
-
 MUTATIONS: dict[str, Plant] = {
-    "own_id_not_reaped": own_id_not_reaped,
     "merged_twice": merged_twice,
     "metadata_ignored": metadata_ignored,
     "position_off_by_one": changed(Column, "_record", "lane.next = offset + 1", "lane.next = offset"),
