@@ -416,3 +416,24 @@ def test_failpoint() -> None:
     assert run("here:3") == (-signal.SIGKILL, "0\n1\n")
     assert run("here") == (-signal.SIGKILL, "")
     assert run("") == (0, "0\n1\n2\n")
+
+
+def test_what_another_process_of_our_slot_left_open_is_ended() -> None:
+    """It took our id after we did, and died with its transaction open: nobody but us can know, and nothing would run until the broker gives up."""
+    bench = Bench()
+    bench.engine.start()
+    bench.feed(1)
+    bench.turns()
+    old = bench.engine._group
+    heir = bench.engine = bench.new()
+    heir.start()
+    thief = bench.log.transactions(heir.transactional_id)
+    thief.begin()
+    thief.send_offsets({Place("in", bench.home): 1}, old.generation())
+    bench.feed(2)
+    bench.turns()
+    assert "settle" in bench.phases()
+    bench.clock.wait(3.0)
+    bench.turns(20)
+    assert bench.phases() == {"run"}
+    assert bench.counted() == 3

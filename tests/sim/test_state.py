@@ -10,34 +10,17 @@ from typing import Any
 import pytest
 import structlog
 
-from hub.errors import Retry
 from streams import snapshot
 from streams.column import Column
 from streams.disk import OnDisk
-from streams.engine import Engine
 from streams.keep import Keeper
-from streams.ports import Unknown, Unstable
 from streams.recovery import Recovery
 from streams.snapshot import Snapshots
 from streams.store import Mark, Reflected
-from tests.unit.engine.schedules import run
-from tests.unit.engine.simulation import Clock
+from tests.sim.ports import SimClock
+from tests.sim.world import Case, run
 
 KINDS = ["snapshots", "disk"]
-
-
-class Endless(Exception):
-    """Asked a hundred times."""
-
-
-def impatient(engine: Engine, ask: Callable[[], Any]) -> Any:
-    """Engine._insist that gives up: some of the bugs never end."""
-    for _ in range(100):
-        try:
-            return ask()
-        except (Unknown, Unstable, Retry):
-            engine._clock.wait(0.1)
-    raise Endless
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +42,7 @@ def recalled(monkeypatch: pytest.MonkeyPatch) -> Any:
     structlog.reset_defaults()
 
 
-def keepers(kind: str, folder: Path) -> Callable[[str, Clock], Keeper]:
+def keepers(kind: str, folder: Path) -> Callable[[str, SimClock], Keeper]:
     """Of one seed."""
     if kind == "disk":
         return lambda slot, clock: OnDisk(folder / slot, lambda _: False)
@@ -71,7 +54,7 @@ def keepers(kind: str, folder: Path) -> Callable[[str, Clock], Keeper]:
 def test_everything_once(kind: str, first: int, tmp_path: Path, recalled: Counter[str]) -> None:
     """Whatever happens, in the end each record is counted once; and what was kept was used."""
     for seed in range(first, first + 20):
-        run(seed, keeper=keepers(kind, tmp_path / str(seed)))
+        run(Case(seed, edges=()), keepers(kind, tmp_path / str(seed)))
     assert recalled["kept"] > 20
 
 
@@ -106,7 +89,7 @@ def no_tail(patch: pytest.MonkeyPatch) -> None:
         recall(recovery, owned, until)
         if owned.recall is None and owned.column.reflected.offsets:
             for place, (_, end) in owned.sight.ends.items():
-                recovery._reader._ranges[place] = (end, end)  # type: ignore[union-attr]
+                recovery._reader._real._ranges[place] = (end, end)  # type: ignore[union-attr]
 
     patch.setattr(Recovery, "_recall", wrong)
 
@@ -124,10 +107,9 @@ def no_wakes(patch: pytest.MonkeyPatch) -> None:
 def test_planted_bugs_are_seen(kind: str, plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The schedules are worth something only if they fail when what is kept is wrong."""
     plant(monkeypatch)
-    monkeypatch.setattr("streams.engine.Engine._insist", impatient)
     for seed in range(200):
         try:
-            run(seed, keeper=keepers(kind, tmp_path / str(seed)))
-        except (AssertionError, KeyError, Endless):
+            run(Case(seed, edges=()), keepers(kind, tmp_path / str(seed)))
+        except (AssertionError, KeyError):
             return
     pytest.fail(f"{plant.__name__}: {plant.__doc__} Nobody noticed.")
