@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from hub.errors import CrossdockError, Refuse, Retry, Stop
 from schemas.codec import EncodeError
 from schemas.records import Progress
-from schemas.shortcuts import NO_SHORTCUTS, Framer, Shortcut, Shortcuts
+from schemas.shortcuts import NO_SHORTCUTS, Framer, Shortcuts
 from streams import headers, progress, quick
-from streams.limits import DlqLimit, Run
+from streams.limits import Run
 from streams.memory import Address, Memory, Overlay, Put
-from streams.ports import Place, Record, Routes, Serde
-from streams.step import ALL, ALL_AGGREGATES, DeadLetter, Event, Fate, Input, Out, Processor, Reason, Refresh, Step, Tick
-from streams.store import DictStore, Mark, Reflected, Store
-from streams.tables import Tables
+from streams.ports import Place, Record
+from streams.step import ALL, ALL_AGGREGATES, DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Tick
+from streams.store import Mark, Reflected
+from streams.turn import Lane, Pending, Poisoned, Unwritable, World, Write, new
 
 LARGEST: Final = 1_000_000
 """Bytes of a record that may be written. Broker and producer refuse more, for ever: poison by size."""
@@ -32,77 +32,8 @@ NO_HEADERS: Final[dict[str, bytes]] = {}
 REMEMBERED: Final = 1 << 16
 """Keys of an input whose partition has been checked and is not computed again."""
 
-
-new: Final = tuple.__new__
-"""Where a NamedTuple is made for each record: its own constructor takes twice as long."""
 TOPIC: Final = itemgetter(0)
 """Of an address."""
-
-
-class Write(NamedTuple):
-    """One record to be written; `record` is its value before encoding, None for tombstones and dead letters."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    partition: int
-    headers: headers.Headers
-    at: int
-    record: Any | None
-
-
-def in_memory(processor: Processor, number: int) -> Store:
-    """Where a column's state is unless somebody keeps it (streams/keep.py)."""
-    return DictStore(processor.states, processor.aggregate)
-
-
-class World(NamedTuple):
-    """What all columns of one processor share. `partitions` tells how many partitions a topic has."""
-
-    processor: Processor
-    serde: Serde
-    routes: Routes
-    tables: Tables
-    partitions: Callable[[str], int]
-    limit: DlqLimit = DlqLimit()
-    store: Callable[[Processor, int], Store] = in_memory
-
-
-class _Unwritable(Exception):
-    """Found while encoding what several inputs have left; the turn is taken again, checking each step."""
-
-    def __init__(self, message: str, reason: Reason) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class _Poisoned(Exception):
-    """One more dead letter would be more than the limit."""
-
-
-Pending = tuple[Out | Write, Place, int]
-"""An output on its way (a step's, or a dead letter, which is bytes already), the input that caused it, its moment."""
-
-
-class _Lane:
-    """One input while a turn reads it: looked up once for the turn, added to the book when its records are through.
-
-    homes                    raw keys that lie where they belong -> as text
-    head, decode, key_field  the shortcut of the compiled loop, where there is one
-    """
-
-    __slots__ = ("decode", "head", "homes", "key_field", "next", "place", "seen")
-
-    def __init__(self, place: Place, seen: int, homes: dict[bytes, str]) -> None:
-        self.place, self.seen, self.homes = place, seen, homes
-        self.next = -1
-        self.learn(None)
-
-    def learn(self, shortcut: Shortcut | None) -> None:
-        """What the serde knows of the topic by now."""
-        self.head: bytes = shortcut[0] if shortcut is not None else b""
-        self.decode: Callable[[bytes, int], Any] | None = shortcut[1] if shortcut is not None else None
-        self.key_field: str | None = shortcut[2] if shortcut is not None else None
 
 
 class Column:
@@ -135,7 +66,7 @@ class Column:
         self._pending: list[Pending] = []
         self._popped: list[tuple[int, str, str]] = []
         self._shown: list[Address] = []
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, Lane] = {}
         self._seen: dict[Place, int] = {}
         self._open_run, self._good = self._run, 0
         self._open_time = self._time
@@ -156,7 +87,7 @@ class Column:
         """
         try:
             writes = self._try(records, time)
-        except _Unwritable:
+        except Unwritable:
             self.drop()
             self._careful = True
             writes = self._try(records, time)
@@ -187,7 +118,7 @@ class Column:
                     self._due(self._open_time)
         except Retry as error:
             self.blocked = error
-        except _Poisoned:
+        except Poisoned:
             self.poisoned = True
 
     @property
@@ -313,19 +244,19 @@ class Column:
     def _count(self, place: Place, source: str, fate: Fate, n: int) -> None:
         self.book.delta(place).count(source, fate, n)
 
-    def _lane(self, topic: str) -> _Lane:
+    def _lane(self, topic: str) -> Lane:
         place = Place(topic, self.number)
-        lane = self._lanes[topic] = _Lane(place, self._seen.get(place, self._times.get(place, -1)), self._homes[topic])
+        lane = self._lanes[topic] = Lane(place, self._seen.get(place, self._times.get(place, -1)), self._homes[topic])
         lane.learn(self._shortcuts.readers.get(topic))
         return lane
 
-    def _pass(self, lanes: Iterable[_Lane]) -> None:
+    def _pass(self, lanes: Iterable[Lane]) -> None:
         for lane in lanes:
             if lane.next >= 0:
                 self.book.passed(lane.place, lane.next)
                 self._seen[lane.place] = lane.seen
 
-    def _record(self, record: Record, lane: _Lane) -> None:
+    def _record(self, record: Record, lane: Lane) -> None:
         topic, _, offset, raw_key, data, heads, at = record
         source, stage = "", "decode"
         try:
@@ -403,7 +334,7 @@ class Column:
     def _one_dead(self) -> None:
         run = self._open_run.alive(self._good, self.world.limit).died(self.world.limit)
         if not run.passes(self.world.limit):
-            raise _Poisoned
+            raise Poisoned
         self._open_run, self._good = run, 0
 
     # --- steps
@@ -527,16 +458,16 @@ class Column:
                     self._frame(topic, record)
             for out in step.outputs:
                 self._frame(out.topic, out.record)
-        except _Unwritable as error:
+        except Unwritable as error:
             raise Refuse(str(error), error.reason) from error
 
     def _frame(self, topic: str, record: Any) -> bytes:
         try:
             value = self.world.serde.frame(topic, record)
         except EncodeError as error:
-            raise _Unwritable(f"would write a record that breaks the schema of {topic}: {error}", Reason.SCHEMA) from error
+            raise Unwritable(f"would write a record that breaks the schema of {topic}: {error}", Reason.SCHEMA) from error
         if len(value) > LARGEST:
-            raise _Unwritable(f"would write a record of more than {LARGEST} bytes to {topic}", Reason.TOO_LARGE)
+            raise Unwritable(f"would write a record of more than {LARGEST} bytes to {topic}", Reason.TOO_LARGE)
         return value
 
     def entries(self, wall: int) -> list[Progress]:

@@ -25,7 +25,7 @@ from hub.errors import Retry, Stop
 from schemas import catalogue
 from streams import failpoint as failpoints
 from streams import progress, quick
-from streams.column import Column, World, Write, in_memory
+from streams.column import Column
 from streams.keep import Keeper
 from streams.limits import DlqLimit
 from streams.observer import Observer
@@ -33,6 +33,7 @@ from streams.ports import Abortable, Clock, Group, Log, Place, Record, Routes, S
 from streams.recovery import Owned, Phase, Recovery
 from streams.step import Processor
 from streams.tables import Tables
+from streams.turn import World, Write, in_memory
 
 MOST: Final = 10_000
 """Records of a batch; its bytes are bounded by the log (streams/kafka_log.py)."""

@@ -17,12 +17,13 @@ from hub.errors import Retry, Stop
 from schemas import catalogue
 from schemas.records import Progress
 from schemas.registry import LocalSerde
-from streams.column import Column, World
+from streams.column import Column
 from streams.headers import Headers
 from streams.limits import DlqLimit
 from streams.ports import Record, Routes, Serde
 from streams.step import ALL, Fate, Processor
 from streams.tables import Tables
+from streams.turn import World
 
 NEVER = DlqLimit(consecutive=1 << 62, ratio=1.0)
 """A file that is tried may hold nothing but bad records."""

@@ -25,7 +25,7 @@ import psutil
 from schemas import catalogue
 from schemas.records import StockEvent
 from schemas.registry import LocalSerde
-from streams.column import Column, World
+from streams.column import Column
 from streams.disk import OnDisk
 from streams.headers import state
 from streams.keep import Sight
@@ -34,6 +34,7 @@ from streams.places import Channel, Location, Places
 from streams.ports import Content, Identity, Place, Record
 from streams.stock.apply import StockProcessor
 from streams.tables import Tables
+from streams.turn import World
 from tests.bench.work_restore import row
 
 RESULTS = Path(__file__).parent / "results" / "state.json"

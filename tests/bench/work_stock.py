@@ -15,9 +15,10 @@ from hub import kafka
 from schemas import catalogue
 from schemas.registry import LocalSerde, RegistrySerde
 from streams import quick
-from streams.column import Column, World, Write
+from streams.column import Column
 from streams.ports import Record, Serde
 from streams.tables import Tables
+from streams.turn import World, Write
 from tests.bench import work_stock_model as workload
 from tests.bench.work_engine import profiled
 from tests.bench.work_stock_check import AVAILABILITY, LEDGER, PROGRESS, STOCK, check

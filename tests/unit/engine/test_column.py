@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from hub.errors import Refuse, Retry, Stop
 from streams import headers
-from streams.column import Column, World, marker
+from streams.column import Column, marker
 from streams.limits import DlqLimit, Run
 from streams.memory import Memory, Overlay, Put
 from streams.ports import Place, Record
 from streams.step import ALL, Fate, Out, Step, Table
 from streams.tables import Tables
+from streams.turn import World
 from tests.broker.counters import Counter, Routes, Serde
 
 PLACE = Place("in", 0)

@@ -11,13 +11,14 @@ import pytest
 
 from schemas import catalogue
 from streams import disk, keep, snapshot
-from streams.column import Column, World
+from streams.column import Column
 from streams.disk import OnDisk
 from streams.keep import Keeper, Sight, refusal
 from streams.ports import Identity, Place, Record
 from streams.snapshot import Snapshots
 from streams.store import Mark
 from streams.tables import Tables
+from streams.turn import World
 from tests.broker.counters import Counter, Routes, Serde
 from tests.unit.engine.simulation import Clock
 

@@ -14,12 +14,13 @@ from schemas.catalogue import partition_for
 from schemas.records import Stock, StockChange, StockEvent
 from schemas.registry import LocalSerde
 from streams import quick
-from streams.column import Column, World
+from streams.column import Column
 from streams.kafka_log import _Positions
 from streams.limits import DlqLimit
 from streams.ports import Place, Record
 from streams.step import DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Tick
 from streams.tables import Tables
+from streams.turn import World
 
 pytestmark = pytest.mark.skipif(quick.library is None, reason="the extension was not built here")
 
