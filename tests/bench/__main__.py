@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from tests.bench import page, sections
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="fewer events and rounds")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page")
     asked = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # else the broker's folder stays
     right = asked.page or _measure(quick=asked.quick)
     page.write()
     return 0 if right else 1

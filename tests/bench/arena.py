@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -23,12 +24,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from hub.embedded import Kafka
+from hub.embedded.jvm import GUARD
 
 LOOK_EVERY: Final = 0.02
 """Seconds between two looks at the group's offsets; the same for all."""
 READY_WITHIN: Final = 120.0
 DONE_WITHIN: Final = 300.0
 PATIENCE: Final = 10.0
+"""Seconds that a system has for an orderly end."""
 
 
 class NotRun(Exception):
@@ -139,15 +142,20 @@ class Arena:
 
     @contextmanager
     def _system(self, command: Sequence[str], name: str, environment: Mapping[str, str] | None) -> Iterator[subprocess.Popen[bytes]]:
-        log = self.folder / f"{name}.log"
+        """Under a guard, so that it ends with us however we end."""
+        log, (reading, writing) = self.folder / f"{name}.log", os.pipe()
+        guard = [sys.executable, "-I", "-S", str(GUARD), str(reading), str(self.folder / f"{name}.pid"), str(PATIENCE)]
         with log.open("wb") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
+            surroundings = {**os.environ, **(environment or {})}
+            process = subprocess.Popen([*guard, *command], stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=surroundings, pass_fds=[reading])
+        os.close(reading)
         try:
             yield process
         except NotRun as error:
             raise NotRun(f"{error}; it last said: {_last_words(log)}") from None
         finally:
-            _end(process)
+            os.close(writing)
+            process.wait(PATIENCE + 5.0)
 
     @contextmanager
     def _watch(self, group: str, topic: str) -> Iterator[_Watch]:
@@ -225,15 +233,6 @@ def _busy() -> float:
     """Processor seconds used by anybody on this machine."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0))
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _last_words(log: Path) -> str:

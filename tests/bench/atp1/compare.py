@@ -44,7 +44,7 @@ def _plan(name: str, measured: int, many: int, some: int, few: int, more: Sequen
     return Plan(name, 100_000, measured, rounds, few)
 
 
-QUICK: Final = _plan("quick", 150_000, 5, 2, 1)
+QUICK: Final = _plan("quick", 100_000, 5, 2, 1)
 FULL: Final = _plan("bench", 600_000, 5, 5, 5, (s.KAFKA_STREAMS_CHANGELOG, s.KAFKA_STREAMS_MEMORY))
 
 
