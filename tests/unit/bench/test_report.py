@@ -113,7 +113,7 @@ def test_the_page_shows_other_workloads_too() -> None:
 
 
 def test_the_page_is_what_the_committed_figures_say() -> None:
-    """Nobody typed it."""
+    """Nobody typed it. When this fails after figures have changed: python -m tests.bench --page"""
     found = page.comparisons()
     assert page.PAGE.read_text() == page.text(found, sections.read_all())
     assert page.PLOT.read_text() == bars(next(iter(found.values())))
