@@ -1,4 +1,5 @@
-"""What other workloads leave for the page: every results/<name>.json that has rows as tests/bench/work_support.report writes them."""
+"""What other workloads leave for the page: every results/<name>.json with `rows`: dictionaries of what, value, unit,
+target, met (true, false, null) and, if there were several rounds, spread (lowest, highest). tests/bench/work_support.report writes such."""
 
 from __future__ import annotations
 
@@ -21,18 +22,19 @@ class Section(NamedTuple):
 
 def read_all() -> list[Section]:
     """The tables of every workload, in the order of their files' names."""
-    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    return [section(content) for content in found if "rows" in content]
+    found = [(path.stem, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
+    return [section(name, content) for name, content in found if "rows" in content]
 
 
-def section(content: Mapping[str, Any]) -> Section:
-    """A workload's document as a table."""
-    configured = "; ".join(f"{key} {value}" for key, value in content["configuration"].items())
-    return Section(content["name"], f"Oracle {content['oracle']}. {configured}.", [_row(row) for row in content["rows"]])
+def section(name: str, content: Mapping[str, Any]) -> Section:
+    """A workload's document as a table; whatever else is in it tells how it was measured."""
+    told = {key: value for key, value in content.items() if key not in ("name", "rows", "configuration")}
+    note = "; ".join(f"{key} {value}" for key, value in {**told, **content.get("configuration", {})}.items())
+    return Section(content.get("name", name), note, [_row(row) for row in content["rows"]])
 
 
 def _row(row: Mapping[str, Any]) -> list[str]:
-    spread = row["spread"]
+    spread = row.get("spread")
     met = {True: "yes", False: "no", None: ""}[row["met"]]
     return [row["what"], f"{row['value']:,}", f"{spread[0]:,} - {spread[1]:,}" if spread else "", row["unit"], row["target"], met]
 

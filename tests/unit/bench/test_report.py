@@ -94,13 +94,13 @@ def test_a_bar_in_a_cell_does_not_end_it() -> None:
 def test_the_page_shows_other_workloads_too() -> None:
     rows = [
         {"what": "one process", "value": 41000.5, "unit": "events/s", "target": ">= 40,000", "met": True, "spread": [40000, 42000]},
-        {"what": "keys", "value": 10, "unit": "", "target": "", "met": None, "spread": None},
+        {"what": "keys", "value": 10, "unit": "", "target": "", "met": None},
     ]
-    section = sections.section({"name": "STOCK", "rows": rows, "configuration": {"cores": 2, "skus": 10}, "oracle": "ok"})
+    section = sections.section("stock", {"name": "STOCK", "rows": rows, "configuration": {"cores": 2, "skus": 10}, "oracle": "ok"})
     lines = page.text({"`make bench`": _found()}, [section]).splitlines()
     at = lines.index("## STOCK")
     assert lines[at + 2 : at + 8] == [
-        "Oracle ok. cores 2; skus 10.",
+        "oracle ok; cores 2; skus 10",
         "",
         "| what | value | range | unit | target | met |",
         "|---|---|---|---|---|---|",
