@@ -124,7 +124,8 @@ class Recovery:
         places = [place for owned in waiting for place in owned.column.inputs]
         try:
             offsets = self._group.committed(places)
-        except Unstable:
+        except Unstable as error:
+            self._tell(str(error))
             return False
         for owned in waiting:  # only now is the high watermark the end of everything an earlier owner may have written
             states = self._states(owned.column)
