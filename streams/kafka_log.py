@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -388,6 +389,8 @@ class KafkaGroup:
         return messages
 
     def _fenced(self, error: Fenced) -> list[Record]:
+        with suppress(KafkaException):  # what it knows of its brokers it tells only when it is polled, and this may be the first time for long
+            self._consumer.poll(0.1)
         if time.monotonic() - self._away_at >= AWAY:
             raise error
         log.warning("consumer-joins-anew", reason=str(error))

@@ -137,7 +137,8 @@ class Recovery:
         places = [place for owned in waiting for place in owned.column.inputs]
         try:
             offsets = self._group.committed(places)
-        except Unstable:
+        except Unstable as error:
+            self._tell(str(error))
             return False
         # only now is the high watermark the end of everything an earlier owner may have written
         ends = self._log.ends([place for owned in waiting for place in self._states(owned.column)], committed=False)

@@ -64,6 +64,7 @@ class Member:
     def __init__(self, trouble: Callable[[KafkaError], None]) -> None:
         self.trouble, self.polls, self.closed = trouble, 0, False
         self.topics: list[str] = []
+        self.late: KafkaError | None = None  # told only after it has said that it is fenced
 
     def subscribe(self, topics: list[str], on_assign: Any, on_revoke: Any, on_lost: Any) -> None:
         """As confluent-kafka's."""
@@ -78,6 +79,8 @@ class Member:
         if self.polls == 1:
             self.on_assign(self, [TopicPartition("in", 0), TopicPartition("in", 1)])
             return
+        if self.polls == 3 and self.late is not None:
+            self.trouble(self.late)
         raise KafkaException(KafkaError(KafkaError.FENCED_INSTANCE_ID, "", True))
 
     def close(self) -> None:
@@ -143,6 +146,14 @@ def test_a_member_that_took_its_own_place_joins_anew(code: int) -> None:
     assert members[1].topics == ["in"]
     assert made.consume(10, 0.0) == []
     assert owner.told[-1] == ("assigned", both)
+
+
+def test_a_trouble_that_is_told_after_the_fencing_counts() -> None:
+    """The client tells of its brokers when it is polled, and it may not have been polled for long."""
+    made, members, _ = group()
+    members[0].late = KafkaError(KafkaError._TRANSPORT)
+    assert made.consume(10, 0.0) == []
+    assert len(members) == 2
 
 
 def test_an_old_trouble_excuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
