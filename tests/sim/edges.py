@@ -82,6 +82,12 @@ class Loop(asyncio.BaseEventLoop):
             self._process.point("loop")
         return []
 
+    async def pause(self, seconds: float) -> None:
+        """Virtual seconds."""
+        over = self.create_future()
+        self.call_later(seconds, over.set_result, None)
+        await over
+
     def _process_events(self, events: Any) -> None: ...
 
     def _write_to_self(self) -> None:
@@ -187,7 +193,7 @@ class Edges:
                 task = loop.create_task(self._one(process, appender, item, answer))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
-            await asyncio.sleep(0.05)
+            await loop.pause(0.05)
         if tasks:
             await asyncio.wait(tasks)
         appender._closed = True
