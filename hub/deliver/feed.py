@@ -51,6 +51,7 @@ class Feed:
         )
         self._tail = Consumer({**common, "group.id": f"{self._group_id}.tail", "fetch.wait.max.ms": 100})
         self._prefix = f"{lane.channel}|".encode()
+        self._ours: set[int] = set()
         self._missing: set[int] = set()
         self._reached: dict[int, int] = {}
         self._committed: dict[int, int] = {}
@@ -73,7 +74,8 @@ class Feed:
         self._group.subscribe([AVAILABILITY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
     def _on_assign(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        self._missing = {place.partition for place in places}
+        self._ours = {place.partition for place in places}
+        self._missing = set(self._ours)
         self._reached.clear()
         self._committed.clear()
         self._loaded, self._assigned = False, True
@@ -83,6 +85,7 @@ class Feed:
         """No round is under way here: rounds and polls share one thread."""
         gone = {place.partition for place in places}
         self._lane.drop(gone)
+        self._ours -= gone
         self._missing -= gone
         for partition in gone:
             self._reached.pop(partition, None)
@@ -142,6 +145,8 @@ class Feed:
 
     def _availability(self, message: Message) -> None:
         partition, offset = message.partition() or 0, message.offset() or 0
+        if partition not in self._ours:  # fetched before it was revoked: the lane would go on telling an old number, against the new owner
+            return
         if message.error() is not None:
             self._missing.discard(partition)
             self._reached[partition] = max(offset, self._reached.get(partition, 0))

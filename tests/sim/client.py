@@ -225,9 +225,11 @@ class Consumer:
         self._group.subscribe(topics, self)
 
     def assigned(self, places: Sequence[Place]) -> None:
+        self._process.owned = {place.partition for place in places}
         self._on_assign(self, [TopicPartition(*place) for place in places])
 
     def revoked(self, places: Sequence[Place]) -> None:
+        self._process.owned -= {place.partition for place in places}
         self._on_revoke(self, [TopicPartition(*place) for place in places])
         self._told_end.clear()
 

@@ -30,6 +30,7 @@ import hub.kafka
 import hub.store.main
 import hub.store.writer
 from hub.deliver.lane import Lane
+from hub.deliver.ledger import Origin
 from hub.errors import Retry
 from hub.ingest.append import Appender, TooLarge, envelope, event_id
 from hub.ingest.pages import Pages
@@ -80,6 +81,12 @@ class Loop(asyncio.BaseEventLoop):
         else:
             self._process.point("loop")
         return []
+
+    async def pause(self, seconds: float) -> None:
+        """Virtual seconds."""
+        over = self.create_future()
+        self.call_later(seconds, over.set_result, None)
+        await over
 
     def _process_events(self, events: Any) -> None: ...
 
@@ -186,7 +193,7 @@ class Edges:
                 task = loop.create_task(self._one(process, appender, item, answer))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
-            await asyncio.sleep(0.05)
+            await loop.pause(0.05)
         if tasks:
             await asyncio.wait(tasks)
         appender._closed = True
@@ -384,7 +391,15 @@ def installed(edges: Edges) -> Iterator[None]:
 
     def lane(*args: Any, **more: Any) -> Lane:
         process = cluster.process
-        return Lane(*args, **more, monotonic=lambda: scheduler.now, wall_ms=lambda: edges._wall(process))
+        made = Lane(*args, **more, monotonic=lambda: scheduler.now, wall_ms=lambda: edges._wall(process))
+        take = made.availability
+
+        def availability(sku: str, record: Availability | None, origin: Origin) -> None:
+            world._judge(lambda: must(origin.partition in process.owned, "a lane takes what is another's", sku, origin.partition))
+            take(sku, record, origin)
+
+        made.availability = availability  # type: ignore[method-assign]
+        return made
 
     def caller(*args: Any, **more: Any) -> Any:
         return Caller(edges.shop, cluster.process)

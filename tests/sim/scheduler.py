@@ -39,6 +39,7 @@ class Process:
         self.listening = False
         self.skew = 0.0
         self.busy = False
+        self.owned: set[int] = set()  # partitions of a consumer outside the engines
         self.loads = 0  # how often it has read a whole topic
         self.stall: tuple[str, float] | None = None  # the call (or any: "") at which it is frozen next, and for how many seconds
         self.began = scheduler.now
