@@ -38,10 +38,6 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
-# The broker asks itself, over a connection, before the first write of a transaction to each partition whether it belongs
-# there: against requests that a network held back until their transaction was over. Loopback holds nothing back, and
-# the questions are a third of what a small transaction costs (72 -> 44 ms with 20 partitions, four producers, two cores).
-transaction.partition.verification.enable=false
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
