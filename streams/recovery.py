@@ -76,7 +76,7 @@ class Recovery:
         self._reader: Reader | None = None
         self._reading: dict[int, Owned] = {}
         self._next = 0
-        self._told, self._tell_at = "", 0.0
+        self._told: dict[str, float] = {}
         self._show_at = 0.0
 
     @property
@@ -99,8 +99,8 @@ class Recovery:
     def _tell(self, reason: str) -> None:
         """Again and again the same is told every few seconds only."""
         now = self._clock.monotonic()
-        if reason != self._told or now >= self._tell_at:
-            self._told, self._tell_at = reason, now + TELL_EVERY
+        if now >= self._told.get(reason, -TELL_EVERY) + TELL_EVERY:
+            self._told[reason] = now
             log.warning("recovery-waits", reason=reason)
 
     def advance(self, columns: Iterable[Owned], timeout: float) -> None:
@@ -160,15 +160,19 @@ class Recovery:
 
     def _restore(self, timeout: float) -> None:
         until = self._clock.monotonic() + timeout
-        recalling = [owned for owned in self._reading.values() if owned.recall is not None]
-        for owned in recalling:
+        waiting, moving = 0, 0
+        for owned in [owned for owned in self._reading.values() if owned.recall is not None]:
             try:
                 self._recall(owned, until)
+                moving += 1
             except Retry as error:  # the others need not wait for it
                 self._tell(str(error))
+                waiting += 1
         if self._reader is None:
+            if waiting and not moving:
+                self._clock.wait(timeout)
             return
-        for run in self._reader.runs(0.0 if recalling else timeout):
+        for run in self._reader.runs(0.0 if moving else timeout):
             if run.partition in self._reading:
                 self._take(self._reading[run.partition], run)
         self._show(self._reader)

@@ -97,6 +97,8 @@ class Worker:
 
     def _kill(self) -> None:
         self.engine.close = lambda: None  # type: ignore[method-assign]
+        for owned in self.engine._owned.values():  # the system closes the files of a process that is gone
+            owned.column.memory.store.close()
         raise Killed
 
     def _freeze(self) -> None:
