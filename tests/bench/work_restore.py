@@ -90,7 +90,7 @@ def worker(bootstrap: str, way: str, folder: str) -> None:
         rss = psutil.Process().memory_info().rss
         figures = {"running": columns.count("run"), "keys": sum(observer.keys.values()), "restore": observer.restore_seconds, "rss": rss}
         print(json.dumps({**figures, "longest": keeper.longest if keeper else 0.0}), flush=True)
-        time.sleep(0.1)
+        stop.wait(0.1)
 
 
 class Worker:
@@ -217,7 +217,7 @@ class Bench:
             if time.monotonic() - began > 240:
                 worker.kill()
                 raise AssertionError(f"{way}: it does not come back; {worker.last}")
-            time.sleep(0.05)
+            threading.Event().wait(0.05)
 
     def work(self, events: int, keys: int) -> None:
         """Events over all keys; wait until the ledger has them."""

@@ -21,11 +21,13 @@ ROUNDS: list[dict[str, Any]] = [
 
 
 def test_a_spread_is_median_and_range() -> None:
+    """A spread is median and range."""
     assert spread([5, 1, 9]) == (5, 1, 9, 3)
     assert spread([4, 2]) == (3, 2, 4, 2)
 
 
 def test_a_figure_is_of_the_rounds_a_system_took_part_in() -> None:
+    """A figure is of the rounds a system took part in."""
     assert figure(ROUNDS, "slow", "events_per_second") == (12.5, 10, 15, 2)
     assert figure(ROUNDS, "absent", "events_per_second") is None
 
@@ -59,6 +61,7 @@ def _found() -> dict[str, Any]:
 
 
 def test_the_table_has_no_number_for_a_wrong_result() -> None:
+    """The table has no number for a wrong result."""
     lines = table(_found()).splitlines()
     gone = next(line for line in lines if line.startswith("Gone"))
     assert "wrong result: lost" in gone
@@ -80,6 +83,7 @@ def test_the_table_has_no_number_for_a_wrong_result() -> None:
 
 
 def test_the_plot_is_a_picture_in_proportion() -> None:
+    """The plot is a picture in proportion."""
     root = ElementTree.fromstring(bars(_found()))
     shapes = {bar.get("class"): bar for bar in root.iter("{http://www.w3.org/2000/svg}rect") if bar.get("class")}
     assert set(shapes) == {"ours", "limit"}
@@ -88,10 +92,12 @@ def test_the_plot_is_a_picture_in_proportion() -> None:
 
 
 def test_a_bar_in_a_cell_does_not_end_it() -> None:
+    """A bar in a cell does not end it."""
     assert markdown(("a",), [["x|y\nz"]]) == ["| a |", "|---|", "| x\\|y z |"]
 
 
 def test_the_page_shows_other_workloads_too() -> None:
+    """The page shows other workloads too."""
     rows = [
         {"what": "one process", "value": 41000.5, "unit": "events/s", "target": ">= 40,000", "met": True, "spread": [40000, 42000]},
         {"what": "keys", "value": 10, "unit": "", "target": "", "met": None},
@@ -120,6 +126,7 @@ def test_the_page_is_what_the_committed_figures_say() -> None:
 
 
 def test_the_committed_figures_have_the_promised_shape() -> None:
+    """The committed figures have the promised shape."""
     found = json.loads((sections.RESULTS / "quick.json").read_text())
     assert set(found["ratios"]) == {"kafka_streams_cached", "kafka_streams", "quix_exactly_once", "faust_table", "limit_passthrough"}
     assert found["oracle"] == "ok"

@@ -18,6 +18,7 @@ def put(shop: str, number: int, came: float) -> Accepted:
 
 
 def test_a_commit_is_the_first_after_the_transaction_was_put_together() -> None:
+    """A commit is the first after the transaction was put together."""
     commits = Commits([10.2, 20.2, 30.2], [("t", 0, 5, 10_000), ("t", 0, 9, 20_100), ("t", 1, 5, 30_000)])
     assert [commits.of("t", 0, offset) for offset in (0, 4, 5, 8)] == [10.2, 10.2, 20.2, 20.2]
     assert commits.of("t", 1, 4) == 30.2
@@ -25,16 +26,19 @@ def test_a_commit_is_the_first_after_the_transaction_was_put_together() -> None:
 
 @pytest.mark.parametrize("place", [("t", 0, 9), ("t", 2, 0), ("u", 0, 0)])
 def test_what_was_never_committed_has_no_moment(place: tuple[str, int, int]) -> None:
+    """What was never committed has no moment."""
     with pytest.raises(Wrong):
         Commits([10.2], [("t", 0, 9, 10_000)]).of(*place)
 
 
 def test_a_commit_that_nobody_saw_is_no_commit() -> None:
+    """A commit that nobody saw is no commit."""
     with pytest.raises(Wrong):
         Commits([10.2], [("t", 0, 9, 10_300)]).of("t", 0, 0)
 
 
 def test_a_sale_is_there_when_the_last_other_shop_has_a_number_that_contains_it() -> None:
+    """A sale is there when the last other shop has a number that contains it."""
     order = [Sale(0, 1, 2), Sale(1, 1, 3)]
     puts = [
         put("square", OPENING, 0),
@@ -47,11 +51,13 @@ def test_a_sale_is_there_when_the_last_other_shop_has_a_number_that_contains_it(
 
 
 def test_a_sale_that_a_shop_was_never_told_is_refused() -> None:
+    """A sale that a shop was never told is refused."""
     with pytest.raises(Wrong):
         arrivals([Sale(0, 1, 2)], [put("square", OPENING - 2, 1), put("market", OPENING - 1, 1)], NATIVES)
 
 
 def test_the_last_numbers_are_what_is_left_everywhere() -> None:
+    """The last numbers are what is left everywhere."""
     order, right = [Sale(0, 0, 2)], [Accepted(shop, native.format(0), OPENING - 2, 1, 2) for shop, native in NATIVES.items()]
     assert check_end(order, right, NATIVES, 1) == {"numbers in shops": 3, "sales": 1}
     wrong: list[Any] = [right[:2], [*right, right[0]._replace(number=OPENING)], [*right, right[0]._replace(native="S7")]]
@@ -61,12 +67,14 @@ def test_the_last_numbers_are_what_is_left_everywhere() -> None:
 
 
 def test_hops_add_up() -> None:
+    """The hops of one sale come to its whole way."""
     way = Way(1.0, 1.1, 1.3, 1.6, 2.0, 2.5, 3.1)
     assert sum(way.hops) == pytest.approx(way.whole)
     assert [round(value) for _, value in hops([way], 0.5)] == [100, 200, 300, 400, 500, 600]
 
 
 def test_sales_are_the_same_for_the_same_numbers() -> None:
+    """Sales are the same for the same numbers."""
     assert sales(3, 5, 10) == sales(0, 8, 10)[3:]
 
 
@@ -74,6 +82,7 @@ def test_sales_are_the_same_for_the_same_numbers() -> None:
 
 
 def test_square_is_told_and_says_it_back() -> None:
+    """Square is told and says it back."""
     shops = Shops()
     change = {"physical_count": {"catalog_object_id": "V1", "quantity": "7"}}
     _, told = shops.answer("/market/v2/inventory/changes/batch-create", {"changes": [change]})
@@ -85,6 +94,7 @@ def test_square_is_told_and_says_it_back() -> None:
 
 
 def test_shopify_takes_all_or_nothing_and_only_over_the_number_that_was_read() -> None:
+    """Shopify takes all or nothing and only over the number that was read."""
     shops = Shops()
 
     def set_(*wanted: tuple[str, int, int]) -> tuple[Any, Any]:
@@ -100,5 +110,6 @@ def test_shopify_takes_all_or_nothing_and_only_over_the_number_that_was_read() -
 
 
 def test_a_path_that_no_shop_has_is_refused() -> None:
+    """A path that no shop has is refused."""
     with pytest.raises(ValueError, match="nothing is at"):
         Shops().answer("/square/v2/elsewhere", {})

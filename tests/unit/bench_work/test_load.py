@@ -26,15 +26,18 @@ from tests.bench.work_support import over
     ],
 )
 def test_answers(received: bytes, answer: tuple[int, int] | None) -> None:
+    """A response is read as far as its status and length say."""
     assert read_answer(received) == answer
 
 
 def test_quantiles() -> None:
+    """Of a sorted list, by nearest rank."""
     values = [float(n) for n in range(100)]
     assert (quantile(values, 0.5), quantile(values, 0.99), quantile([3.0], 0.99)) == (50.0, 99.0, 3.0)
 
 
 def test_a_figure_meets_its_target_or_not() -> None:
+    """A figure meets its target or not."""
     assert over("x", [1, 5, 3], "u", at_least=3).met is True
     assert over("x", [1, 5, 2.9], "u", at_least=3).met is False
     assert over("x", [99.9], "ms", at_most=100).met is True
@@ -54,6 +57,7 @@ def hook(n: int) -> tuple[str, Hook]:
 
 @pytest.mark.parametrize("n", [0, 1, 98, 99, 198, 199])
 def test_requests_verify_unless_they_are_forged(n: int) -> None:
+    """Requests verify unless they are forged."""
     channels = work_hooks.config("b:1", "http://r", Path("/nowhere")).channels
     name, given = hook(n)
     verify = {"square": square_verify, "shopify": shopify_verify}[name]
@@ -61,5 +65,6 @@ def test_requests_verify_unless_they_are_forged(n: int) -> None:
 
 
 def test_no_two_requests_have_one_body() -> None:
+    """No two requests have one body."""
     bodies = {work_hooks.body(n)[1] for n in range(500)}
     assert len(bodies) == 500

@@ -33,6 +33,7 @@ def model() -> Model:
 
 
 def test_the_newest_count_holds_in_whatever_order_they_came() -> None:
+    """The newest count holds in whatever order they came."""
     assert model().check(*result()) == {"places": 2, "numbers of channels": 3}
     backwards = Model()
     backwards.take(COUNTS[::-1])
@@ -50,6 +51,7 @@ def test_the_newest_count_holds_in_whatever_order_they_came() -> None:
     ],
 )
 def test_another_result_is_refused(part: int, key: str, value: Any) -> None:
+    """Another result is refused."""
     given = result()
     given[part][key] = value
     with pytest.raises(Wrong):
@@ -57,6 +59,7 @@ def test_another_result_is_refused(part: int, key: str, value: Any) -> None:
 
 
 def test_a_number_that_is_missing_is_refused() -> None:
+    """A number that is missing is refused."""
     for part in (0, 1):
         given = result()
         given[part].popitem()
@@ -91,10 +94,12 @@ def right() -> dict[str, int]:
 
 
 def test_every_key_has_the_sum_of_its_own() -> None:
+    """Every key has the sum of its own."""
     work_growth.compare(SIZE, right())
 
 
 def test_a_key_that_lost_an_event_or_is_missing_is_refused() -> None:
+    """A key that lost an event or is missing is refused."""
     for key in ("SKU-0000000|A", "SKU-0000001|D"):
         with pytest.raises(Wrong):
             work_growth.compare(SIZE, right() | {key: right()[key] + 1})
@@ -106,6 +111,7 @@ def test_a_key_that_lost_an_event_or_is_missing_is_refused() -> None:
 
 
 def test_bodies_are_in_the_log_once_and_forged_ones_are_not() -> None:
+    """Bodies are in the log once and forged ones are not."""
     good = Counter(work_hooks.body(n)[1] for n in range(99))
     work_door.compare(100, good)
     wrong = [good - Counter([work_hooks.body(3)[1]]), good + Counter([work_hooks.body(3)[1]]), good + Counter([work_hooks.body(99)[1]])]

@@ -29,6 +29,7 @@ def after(*events: Said) -> Model:
 
 
 def test_a_fact_changes_the_number_once() -> None:
+    """A fact changes the number once."""
     sale = event("sale", 2, T, id="s")
     model = after(event("receipt", 5, T - 1, id="r"), sale, sale)
     assert model.shelves[("A", "store-1")].on_hand == 3
@@ -37,6 +38,7 @@ def test_a_fact_changes_the_number_once() -> None:
 
 
 def test_a_count_contains_what_its_book_had_taken_in_and_no_other_fact() -> None:
+    """A count contains what its book had taken in and no other fact."""
     count = event("count", 40, T, id="c", location="dc", source="wms", as_of=T)
     known = event("sale", 1, T - 5, id="s1", location="dc", source="wms", recorded_at=T)
     later = event("sale", 2, T - 5, id="s2", location="dc", source="wms", recorded_at=T + 1)
@@ -46,24 +48,28 @@ def test_a_count_contains_what_its_book_had_taken_in_and_no_other_fact() -> None
 
 
 def test_a_place_that_its_system_has_not_counted_has_no_number() -> None:
+    """A place that its system has not counted has no number."""
     model = after(event("sale", 1, T, id="s", location="dc"))
     assert model.shelves[("A", "dc")].on_hand is None
     assert not model.ledger
 
 
 def test_a_count_of_an_earlier_moment_says_nothing() -> None:
+    """A count of an earlier moment says nothing."""
     model = after(event("count", 40, T, id="c", source="hub", as_of=T), event("count", 10, T + 9, id="d", source="hub", as_of=T - 1))
     assert model.shelves[("A", "store-1")].on_hand == 40
     assert model.fates["superseded"] == 1
 
 
 def test_channels_sell_what_is_free_in_their_places_less_their_buffer() -> None:
+    """Channels sell what is free in their places less their buffer."""
     model = after(event("count", 10, T, id="c", source="hub", as_of=T), event("count", 1, T, id="d", location="dc", source="wms", as_of=T))
     assert model.free("A") == {"store-1": 9, "dc": 0, "store-2": 0, "store-3": 0}
     assert [model.available("A", channel) for channel in ("web", "market")] == [9, 6]
 
 
 def test_the_stream_is_the_same_for_the_same_seed() -> None:
+    """The stream is the same for the same seed."""
     first, second = (list(Stream(3, 2, T).business(500)) for _ in range(2))
     assert first == second
     kinds = {said.event.kind for said in first}
@@ -71,6 +77,7 @@ def test_the_stream_is_the_same_for_the_same_seed() -> None:
 
 
 def test_the_opening_counts_every_sku_everywhere_and_ends_in_every_partition() -> None:
+    """The opening counts every sku everywhere and ends in every partition."""
     opening = list(Stream(3, 2, T).opening())
     assert [said.event.kind for said in opening] == ["count"] * 3 * len(LOCATIONS) + ["complete"] * 2 * 2
     assert {said.partition for said in opening if said.event.kind == "complete"} == {0, 1}
@@ -111,6 +118,7 @@ def written(
 
 
 def test_what_is_right_passes() -> None:
+    """What is right passes."""
     assert check(MODEL, written()) == {"places": 1, "numbers of channels": 5, "ledger entries": 2}
 
 
@@ -132,11 +140,13 @@ def test_what_is_right_passes() -> None:
     ids=str,
 )
 def test_what_is_wrong_is_refused(wrong: dict[str, Any]) -> None:
+    """What is wrong is refused."""
     with pytest.raises(Wrong):
         check(MODEL, written(**wrong))
 
 
 def test_a_ledger_entry_twice_or_missing_is_refused() -> None:
+    """A ledger entry twice or missing is refused."""
     good = written()
     for ledger in ([*good[LEDGER], good[LEDGER][0]], good[LEDGER][:1]):
         with pytest.raises(Wrong):
