@@ -20,10 +20,10 @@ from schemas.shortcuts import NO_SHORTCUTS, Framer, Shortcuts
 from streams import headers, progress, quick
 from streams.limits import Run
 from streams.memory import Address, Memory, Overlay, Put
-from streams.ports import Place, Record
+from streams.ports import Place, Record, new
 from streams.step import ALL, ALL_AGGREGATES, DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Tick
 from streams.store import Mark, Reflected
-from streams.turn import Lane, Pending, Poisoned, Unwritable, World, Write, new
+from streams.turn import Lane, Pending, Poisoned, Unwritable, World, Write
 
 LARGEST: Final = 1_000_000
 """Bytes of a record that may be written. Broker and producer refuse more, for ever: poison by size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from schemas.shortcuts import Shortcut
 from streams import headers
@@ -12,9 +12,6 @@ from streams.ports import Place, Routes, Serde
 from streams.step import Out, Processor, Reason
 from streams.store import DictStore, Store
 from streams.tables import Tables
-
-new: Final = tuple.__new__
-"""Where a NamedTuple is made for each record: its own constructor takes twice as long."""
 
 
 class Write(NamedTuple):

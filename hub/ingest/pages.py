@@ -22,7 +22,7 @@ from streams.headers import cloud_event
 
 SECONDS = 20.0
 END_SECONDS = 8.0
-"""Shorter than the transaction timeout, as in streams/kafka_log.py (END_ANSWER): a client that sends the end of a transaction twice may end
+"""Shorter than the transaction timeout, as in streams/kafka_transactions.py (END_ANSWER): a client that sends the end of a transaction twice may end
 the next one half way."""
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
 

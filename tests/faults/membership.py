@@ -23,7 +23,8 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 
 from hub.embedded import Kafka
-from streams.kafka_log import KafkaGroup, KafkaLog
+from streams.kafka_group import KafkaGroup
+from streams.kafka_log import KafkaLog
 from streams.ports import Group, Place
 from tests.faults import engine
 from tests.faults.history import read_topic

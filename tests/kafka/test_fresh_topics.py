@@ -10,7 +10,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
 from hub.kafka import admin
-from streams.kafka_log import KafkaGroup, KafkaLog
+from streams.kafka_group import KafkaGroup
+from streams.kafka_log import KafkaLog
 from streams.ports import Place, Unstable
 
 TOPICS, PARTITIONS, RECORDS = 6, 12, 3

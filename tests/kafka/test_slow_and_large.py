@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hub.errors import Retry
-from streams import kafka_log
+from streams import kafka_group, kafka_log
 from streams.clock import SystemClock
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
@@ -149,8 +149,8 @@ def wait_for_large(unframe: Any, topic: str, data: bytes) -> Any:
 
 def test_a_batch_from_the_broker_is_bounded_by_bytes(world: KafkaWorld, kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However much is there: what one consume() hands over is near the bound, and all of it comes in the end."""
-    monkeypatch.setattr(kafka_log, "BATCH_BYTES", 2 * LARGE)
-    monkeypatch.setattr(kafka_log, "DRAINED", 2)
+    monkeypatch.setattr(kafka_group, "BATCH_BYTES", 2 * LARGE)
+    monkeypatch.setattr(kafka_group, "DRAINED", 2)
     ids = world.feed(60, key="k1", large="x" * LARGE)
     taken: list[int] = []
     running = Running(world, kafka)

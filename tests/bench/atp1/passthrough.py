@@ -12,7 +12,8 @@ from typing import Any
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from streams.engine import MOST
-from streams.kafka_log import ANSWER, BACKOFF_MS, DRAIN
+from streams.kafka_client import ANSWER, DRAIN
+from streams.kafka_log import BACKOFF_MS
 
 COMMON = {"linger.ms": 5, "compression.type": "lz4", "retry.backoff.ms": BACKOFF_MS}
 

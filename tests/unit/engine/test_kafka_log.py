@@ -13,8 +13,11 @@ from hub.ingest import pages
 from hub.ingest.pages import Pages
 from schemas.records import Position
 from schemas.registry import LocalSerde
-from streams import kafka_log
-from streams.kafka_log import Fenced, KafkaGroup, KafkaLog, KafkaTransactions
+from streams import kafka_group, kafka_log, kafka_transactions
+from streams.kafka_client import Fenced, Positions
+from streams.kafka_group import KafkaGroup
+from streams.kafka_log import KafkaLog
+from streams.kafka_transactions import KafkaTransactions
 from streams.ports import Abortable, Place, Unknown
 
 
@@ -35,7 +38,7 @@ class Stuck:
 
 def test_offsets_that_are_never_answered_are_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     """The producer is thrown away then, whatever the client's own timeout does."""
-    monkeypatch.setattr(kafka_log, "OFFSETS_ANSWER", 0.05)
+    monkeypatch.setattr(kafka_transactions, "OFFSETS_ANSWER", 0.05)
     producer: Any = Stuck()
     with pytest.raises(Unknown, match="does not return"):
         KafkaTransactions(producer, "id").send_offsets({Place("in", 0): 1}, object())
@@ -160,7 +163,7 @@ def test_an_old_trouble_excuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     """A minute after brokers were seen away last, being fenced means another process again."""
     made, members, _ = group()
     members[0].trouble(KafkaError(KafkaError._TRANSPORT))
-    monkeypatch.setattr(kafka_log, "AWAY", 0.0)
+    monkeypatch.setattr(kafka_group, "AWAY", 0.0)
     with pytest.raises(Fenced):
         made.consume(10, 0.0)
 
@@ -298,7 +301,7 @@ class Said:
 
 def test_runs() -> None:
     """Records of one partition that follow each other are one run; an end in between is no record, and is past the markers."""
-    at = kafka_log._Positions()
+    at = Positions()
     found = at.runs([Said("s", 0, 4), Said("s", 0, 6), Said("s", 1, 0), Said("s", 0, 9, end=True), Said("t", 1, 3), Said("t", 1, 4)])
     assert [(run.topic, run.partition, run.next_offset, len(run.records)) for run in found] == [("s", 0, 7, 2), ("s", 1, 1, 1), ("t", 1, 5, 2)]
     assert found[0].records[0] == (b"k", b"v", None)

@@ -15,7 +15,7 @@ from schemas.records import Stock, StockChange, StockEvent
 from schemas.registry import LocalSerde
 from streams import quick
 from streams.column import Column
-from streams.kafka_log import _Positions
+from streams.kafka_client import Positions
 from streams.limits import DlqLimit
 from streams.ports import Place, Record
 from streams.step import DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Tick
@@ -256,7 +256,7 @@ def test_rows_and_runs(monkeypatch: pytest.MonkeyPatch) -> None:
                 nexts[place] += rng.randint(1, 2)
 
         def follow() -> Any:
-            at = _Positions()
+            at = Positions()
             at.seek(Place("x", 0), 0)
             at.at_end.add(Place("y", 1))
             records = at.records(messages)  # noqa: B023
