@@ -296,6 +296,14 @@ def test_output_everywhere() -> None:
     assert writes[-1].headers == ()
 
 
+def test_ledgers_carry_no_headers() -> None:
+    """Their entries are many and carry their ids in the value; what merely ends alike on another topic's first part has none anyway."""
+    processor = Script(Step(outputs=[Out(topic, {"key": "a"}) for topic in ("event.x-change", "event.x-entry", "event.change", "unified.x")]))
+    processor.outputs = ("event.x-change", "event.x-entry", "event.change", "unified.x")
+    writes = column(processor).turn([record(0)])
+    assert [bool(write.headers) for write in writes] == [False, False, True, False]
+
+
 def test_sources_of_what_cannot_be_read() -> None:
     """The channel of the CloudEvents source, or nobody."""
     assert headers.source_of(Record("in", 0, 0, None, None, [("ce_source", b"/channels/shopify/1")], 0)) == "shopify"
