@@ -124,7 +124,7 @@ class RocksStore:
             return None
         try:
             self._db = Rdict(str(self._path), self._options())
-        except Exception as error:
+        except Exception as error:  # rocksdict raises nothing narrower; what can not be opened is a cache, made anew from the topics
             if "lock" in str(error).lower():
                 raise Retry(f"the state in {self._path} is held by another process") from error
             log.warning("state-damaged", path=str(self._path), reason=str(error))
