@@ -49,10 +49,11 @@ class Feed:
                 "fetch.wait.max.ms": 100,
             }
         )
-        self._tail = Consumer({**common, "group.id": f"{self._group_id}.tail", "fetch.wait.max.ms": 100})
+        self._tail = Consumer({**common, "group.id": f"{self._group_id}.tail", "enable.partition.eof": True, "fetch.wait.max.ms": 100})
         self._prefix = f"{lane.channel}|".encode()
         self._ours: set[int] = set()
         self._missing: set[int] = set()
+        self._unread: set[tuple[str, int]] = set()
         self._reached: dict[int, int] = {}
         self._committed: dict[int, int] = {}
         self._commit_at = 0.0
@@ -70,6 +71,7 @@ class Feed:
             raise Retry(f"Kafka: {error.args[0].name()}") from None
         except KeyError as error:
             raise Retry(f"topic {error} does not exist yet") from None
+        self._unread = {(place.topic, place.partition) for place in wanted}
         self._tail.assign(wanted)
         self._group.subscribe([AVAILABILITY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
 
@@ -106,7 +108,8 @@ class Feed:
         while self._left:
             self._availability(self._left[0])
             self._left.popleft()
-        if self._assigned and not self._loaded and not self._missing:
+        # a lane that does not know its listings yet has nobody to tell, which looks like everybody told: offsets would be committed
+        if self._assigned and not self._loaded and not self._missing and not self._unread:
             self._lane.restore(self._ledger.load())
             self._loaded = True
         self._commit()
@@ -130,8 +133,11 @@ class Feed:
 
     def _take(self, message: Message) -> None:
         """Items and positions."""
-        topic, value = message.topic(), message.value()
-        if message.error() is not None or value is None or topic is None:
+        topic, value = message.topic() or "", message.value()
+        if message.error() is not None:
+            self._unread.discard((topic, message.partition() or 0))
+            return
+        if value is None:
             return
         try:
             record = self._serde.unframe(topic, value)

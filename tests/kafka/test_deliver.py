@@ -192,6 +192,30 @@ def test_offsets_are_committed_when_everything_is_told(world: World) -> None:
         eventually(lambda: lag() == 0)
 
 
+def test_a_lane_that_has_not_read_its_listings_is_not_restored(world: World) -> None:
+    """Listings that come late: until they are there, nobody to tell does not pass for everybody told."""
+    world.shop.stock = {"n-MUG": 9}
+    world.item("MUG")
+    world.say("MUG", 5)
+    running = Running(world)
+    late, consume, asked = threading.Event(), running.feed._consume, 0
+
+    def held(consumer: Any, timeout: float) -> Any:
+        nonlocal asked
+        if consumer is running.feed._tail and not late.is_set():
+            asked += bool(not running.feed._missing and running.feed._assigned)
+            return []
+        return consume(consumer, timeout)
+
+    running.feed._consume = held  # type: ignore[method-assign]
+    with running:
+        eventually(lambda: asked > 20)  # the availability is read, the listings are not
+        assert not running.feed.restored
+        assert sum(kafka_reader.lag(world.bootstrap, f"deliver.{world.channel}", [AVAILABILITY]).values()) > 0
+        late.set()
+        eventually(lambda: settled(world, MUG=5))
+
+
 def test_what_is_refused_is_dead_with_its_bytes(world: World) -> None:
     """Original key, value, timestamp and headers, and why."""
     world.shop.stock = {"n-MUG": 9}
