@@ -11,12 +11,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from hub.errors import Refuse
-from schemas.catalogue import join_key, quote, split_key
+from schemas.catalogue import join_key, split_key
 from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, StockEvent
 from schemas.records.stock import ChangeKind
 from streams.places import HUB, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
 from streams.stock import counts
+from streams.stock.atlas import Atlas
 from streams.stock.claims import Hold, Said, meet
 from streams.stock.feeds import complete
 from streams.stock.publish import publish
@@ -33,7 +34,6 @@ from streams.stock.state import (
     SKU,
     STOCK,
     Work,
-    keeper,
 )
 
 EVENTS: Final = "event.stock"
@@ -69,7 +69,7 @@ class StockProcessor:
     outputs: tuple[str, ...] = (ALLOCATION, LEDGER)
 
     def __init__(self, places: Places, *, complete_on_first_count: bool = False, horizon: int = HORIZON) -> None:
-        self.places = places
+        self.places, self.atlas = places, Atlas(places)
         self.complete_on_first_count = complete_on_first_count
         self.horizon = horizon
 
@@ -86,17 +86,16 @@ class StockProcessor:
 
     def apply(self, view: View, event: Input) -> Step:
         """One step; raises Refuse for what can never be used."""
-        match event:
-            case Event(record=Claim() as claim):
-                return self._claim(view, claim, event.at)
-            case Event(record=StockEvent(kind="complete") as marker):
-                return self._marker(view, marker, event.at)
-            case Event(record=StockEvent() as said):
-                return self._event(view, said, event.at)
-            case Refresh():
-                return self._refresh(view, event)
-            case Tick():
-                return self._expire(view, event)
+        if isinstance(event, Event):
+            record = event.record
+            if isinstance(record, StockEvent):
+                return self._marker(view, record, event.at) if record.kind == "complete" else self._event(view, record, event.at)
+            if isinstance(record, Claim):
+                return self._claim(view, record, event.at)
+        elif isinstance(event, Refresh):
+            return self._refresh(view, event)
+        elif isinstance(event, Tick):
+            return self._expire(view, event)
         raise TypeError(f"{event} is nothing that stock reads")
 
     # counts and facts ------------------------------------------------------------------------------------------
@@ -104,8 +103,8 @@ class StockProcessor:
     def _event(self, view: View, said: StockEvent, at: int) -> Step:
         rules = self._place(said.location)
         _check_event(said, at)
-        work = Work(view, self.places, self.horizon, said.sku, at, said.event_id, said.occurred_at)
-        return self._count(work, rules, said) if said.kind == "count" else self._fact(work, rules, said)
+        work = Work(view, self.atlas, self.horizon, said.sku, at, said.event_id, said.occurred_at)
+        return self._count(work, rules, said) if said.kind == "count" else self._fact(work, said)
 
     def _place(self, location: str) -> Location:
         rules = self.places.locations.get(location)
@@ -122,30 +121,31 @@ class StockProcessor:
         if same is not None:
             if (same.quantity, same.as_of, same.source) != (kept.quantity, kept.as_of, kept.source):
                 raise Refuse(f"count {kept.event_id} again with another number", reason="conflict")
-            return Step(fate=Fate.DUPLICATE)
+            return work.leave(Fate.DUPLICATE)
         opens = said.source == rules.opening and count.book is None and count.physical is None
         if said.source != rules.authority and not opens:
-            return Step(fate=Fate.IGNORED)
+            return work.leave(Fate.IGNORED)
         oldest = kept.as_of if kept.begun_at is None else min(kept.begun_at, kept.as_of)
         if oldest < work.at - self.horizon or not counts.newer(kept, count.physical if physical else count.book):
-            return Step(fate=Fate.SUPERSEDED)
+            return work.leave(Fate.SUPERSEDED)
         work.counted = f"{kept.event_id}|{said.count_kind}|{kept.as_of}"
         if physical:
             shelf.count = replace(count, physical=kept, base_sellable=0, base_unsellable=0)
         else:
             shelf.count = replace(count, book=kept)
-        first = self.complete_on_first_count and not work.opened(said.location)
+        first = self.complete_on_first_count and not work.opened(shelf.site)
         if first:
             work.feeds[said.location] = True
             work.puts[(FEED, join_key(said.location))] = FeedState(location=said.location, complete=True, as_of=work.at)
         shelf.recount()
         settle(work, None, everybody=first or shelf.measure == counts.AVAILABLE)
         publish(work, sums(work, None, 0, None), everybody=first)
-        return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs, again=ALL_AGGREGATES if first else ())
+        return work.step(again=ALL_AGGREGATES if first else ())
 
-    def _fact(self, work: Work, rules: Location, said: StockEvent) -> Step:
+    def _fact(self, work: Work, said: StockEvent) -> Step:
         kind, sellable, unsellable = KINDS[said.kind]
-        own = said.source == keeper(rules)
+        shelf = work.shelf(said.location)
+        own = said.source == shelf.site.keeper
         entry = Entry(
             sku=said.sku,
             location=said.location,
@@ -158,22 +158,22 @@ class StockProcessor:
             recorded_at=said.recorded_at if own else None,
             log_at=work.at,
         )
-        known: Entry | None = work.view.get(ENTRY, f"{work.key(said.location)}|{quote(said.event_id)}")
+        known: Entry | None = work.get(ENTRY, shelf.entry_key(said.event_id))
         if known is not None:
             if replace(known, log_at=entry.log_at) != entry:
                 raise Refuse(f"fact {said.event_id} again with another content", reason="conflict")
-            return Step(fate=Fate.DUPLICATE)
-        if not work.shelf(said.location).enter(entry):
-            return Step(fate=Fate.SUPERSEDED)
+            return work.leave(Fate.DUPLICATE)
+        if not shelf.enter(entry):
+            return work.leave(Fate.SUPERSEDED)
         settle(work, None)
         publish(work, sums(work, None, 0, None))
-        return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs)
+        return work.step()
 
     def _marker(self, view: View, said: StockEvent, at: int) -> Step:
-        rules = self._place(said.location)
+        self._place(said.location)
         if said.quantity < 1:
             raise Refuse(f"a read that {said.quantity} markers complete", reason="invalid-quantity")
-        if said.source == HUB or said.source != keeper(rules):
+        if said.source == HUB or said.source != self.atlas.site(said.location).keeper:
             return Step(fate=Fate.IGNORED)
         return complete(view, said, at)
 
@@ -181,20 +181,20 @@ class StockProcessor:
         """A place has become known: what its numbers mean for claims and channels has changed."""
         if not event.aggregate:
             return Step()
-        work = Work(view, self.places, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
+        work = Work(view, self.atlas, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
         for location in self.places.locations:
             shelf = work.shelf(location)
             shelf.touched = shelf.touched or shelf.before is not None
         settle(work, None, everybody=True)
         publish(work, sums(work, None, 0, None), everybody=True)
-        return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs)
+        return work.step()
 
     def _expire(self, view: View, tick: Tick) -> Step:
         """Every count that may still come contains this fact, or no book count ever will; nobody needs it one by one any more."""
         entry: Entry | None = view.get(tick.topic, tick.key)
         if tick.topic != ENTRY or entry is None:
             return Step()
-        work = Work(view, self.places, self.horizon, entry.sku, tick.at, entry.entry_id, entry.at)
+        work = Work(view, self.atlas, self.horizon, entry.sku, tick.at, entry.entry_id, entry.at)
         shelf = work.shelf(entry.location)
         count, seen = shelf.count, counts.anchor(None, shelf.count.physical)
         told = not counts.never_recorded(entry)
@@ -207,13 +207,13 @@ class StockProcessor:
                 base_allocated=count.base_allocated + entry.allocated,
             )
         work.puts[(ENTRY, tick.key)] = None
-        return Step(puts=work.puts)
+        return work.step()
 
     # claims ----------------------------------------------------------------------------------------------------
 
     def _claim(self, view: View, claim: Claim, at: int) -> Step:
         self._check_claim(claim)
-        work = Work(view, self.places, self.horizon, claim.sku, at, f"{claim.claim_id}|{claim.rev}", _occurred(claim))
+        work = Work(view, self.atlas, self.horizon, claim.sku, at, f"{claim.claim_id}|{claim.rev}", _occurred(claim))
         hold = work.hold(claim.order_id)
         closed = work.closed(claim.order_id) if hold is None else None
         known = hold.claim if hold is not None else closed
@@ -231,7 +231,7 @@ class StockProcessor:
         _hold(work, hold, shipped)
         settle(work, hold)
         publish(work, sums(work, was, was_own, hold))
-        return Step(puts=work.puts, wakes=work.wakes, outputs=work.outputs)
+        return work.step()
 
     def _again(self, work: Work, claim: Claim, hold: Hold | None) -> Step:
         """The last answer, with the same seq: all that an order needs that does not know whether it was heard."""
@@ -322,7 +322,7 @@ def _facts(work: Work, hold: Hold, shipped: dict[str, int], lost: dict[str, int]
 def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units: int) -> Entry:
     """Units that left a place. Where they were held until now they left now; else when the channel's book says."""
     claim = hold.claim
-    own = claim.channel == keeper(work.shelf(place).rules)
+    own = claim.channel == work.shelf(place).site.keeper
     recorded = claim.recorded_at if claim.recorded_at is not None and not hold.was_held.get(place) else claim.at
     happened = claim.occurred_at if claim.occurred_at is not None else min(recorded, claim.at)
     return Entry(

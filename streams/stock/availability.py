@@ -10,12 +10,15 @@ a little too little. A place that is not known contributes nothing; with no plac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
-class Number(NamedTuple):
-    """`units` is None when no place of the channel is known. `waiting` counts the demand's missing units that could be served here."""
+class Offer(NamedTuple):
+    """What a set of places has for the channels that sell from it, before each one's buffer.
+
+    `units` is None when no place is known. `waiting` counts the demand's missing units that could be served here.
+    """
 
     units: int | None
     waiting: int
@@ -29,18 +32,25 @@ class Waiting(NamedTuple):
     recalled: int
 
 
-def number(places: Sequence[str], buffer: int, free: Mapping[str, int | None], demand: Sequence[Waiting]) -> Number:
-    """`free` holds each place's units, at least 0, or None where the place is not known."""
+def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Waiting]) -> Offer:
+    """`free` holds each place's units, at least 0, or None where the place is not known, in the order of `places`."""
     total, known = 0, False
-    for place in places:
-        units = free[place]
+    for units in free:
         if units is not None:
             known = True
             total += units
-    waiting = taken = 0
+    waiting = 0
     for group in demand:
-        here = [place for place in places if place in group.places]
+        here = [units for place, units in zip(places, free, strict=True) if place in group.places]
         if here:
             waiting += group.missing
-            taken += min(group.missing + group.recalled, sum([free[place] or 0 for place in here]))
-    return Number(max(0, total - taken - buffer) if known else None, waiting)
+            total -= min(group.missing + group.recalled, sum([units or 0 for units in here]))
+    return Offer(max(0, total) if known else None, waiting)
+
+
+def number(offered: Offer, buffer: int) -> int | None:
+    """What one channel may sell; None: unknown."""
+    units = offered.units
+    if units is None:
+        return None
+    return units - buffer if units > buffer else 0

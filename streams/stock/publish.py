@@ -2,84 +2,61 @@
 
 from __future__ import annotations
 
-from schemas.catalogue import quote
 from schemas.records import Availability, AvailabilityPart, SkuState
-from schemas.records.stock import AvailabilityStatus
-from streams.places import Channel
-from streams.stock.availability import Waiting, number
-from streams.stock.state import AVAILABILITY, Work, check_size, moved
+from streams.stock.atlas import Outlet, Region
+from streams.stock.availability import Offer, Waiting, number, offer
+from streams.stock.state import AVAILABILITY, Work, check_size
 
 
 def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
     """Write every place that was touched and every channel's number that changed. `everybody`: what is known of a place may have changed."""
-    for shelf in work.shelves.values():
+    for shelf in list(work.shelves.values()):
         shelf.write()
     before = work.state()
-    if before is not None and not everybody and state.demand == before.demand and state.own == before.own and not moved(work.shelves.values()):
+    if before is not None and not everybody and (state is before or (state.demand == before.demand and state.own == before.own)) and not work.moved():
         return
-    parts = _Parts(work)
     demand = _demand(work, state) if state.demand else ()
-    for name, channel in work.places.channels.items():
-        here = parts.of(channel)
-        units, waiting = number(channel.locations, channel.buffer, parts.free, demand)
-        if parts.unknown and _opens(work, parts, name, channel):
-            units = None  # it is yet to say what lies there: told a number now, it would give that one back as its own
-        check_size(units, waiting)
-        status: AvailabilityStatus = "unknown" if units is None else "known"
-        own, key = state.own.get(name, 0), (AVAILABILITY, f"{quote(name)}|{work.quoted}")
-        told: Availability | None = work.view.get(*key)
-        if told is not None and (told.available, told.status, told.waiting, told.own, told.buffer, told.parts) == (
-            units,
-            status,
-            waiting,
-            own,
-            channel.buffer,
-            here,
-        ):
-            continue
-        work.puts[key] = Availability(
+    for region in work.atlas.regions:
+        free = [work.part(site) for site in region.sites]
+        offered = offer(region.locations, free, demand)
+        check_size(offered.units, offered.waiting)
+        _tell(work, region, free, offered, state.own)
+
+
+def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, own: dict[str, int]) -> None:
+    """The region's channels whose number is another now, or why it is."""
+    parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
+    waiting, get, quoted = offered.waiting, work.get, work.quoted
+    for outlet in region.outlets:
+        name, buffer = outlet.name, outlet.buffer
+        units = None if outlet.opens and _opens(region, free, outlet) else number(offered, buffer)
+        sold, address = own.get(name, 0), (AVAILABILITY, f"{outlet.quoted}|{quoted}")
+        told: Availability | None = get(*address)
+        revision = 1
+        if told is not None:
+            if told.parts == parts:
+                parts = told.parts
+                if told.available == units and told.waiting == waiting and told.own == sold and told.buffer == buffer:
+                    continue
+            revision = told.revision + 1
+        work.puts[address] = Availability(
             channel=name,
             sku=work.sku,
-            status=status,
+            status="unknown" if units is None else "known",
             available=units,
-            buffer=channel.buffer,
+            buffer=buffer,
             waiting=waiting,
-            parts=here,
-            own=own,
+            parts=parts,
+            own=sold,
             cause_at=work.cause_at,
-            revision=told.revision + 1 if told is not None else 1,
+            revision=revision,
             updated_at=work.at,
         )
 
 
-class _Parts:
-    """What each place adds, looked at once for all channels. `unknown`: at least one of them is not known."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._records: dict[str, AvailabilityPart] = {}
-        self._tuples: dict[tuple[str, ...], tuple[AvailabilityPart, ...]] = {}
-        self.free: dict[str, int | None] = {}
-        self.unknown = False
-
-    def of(self, channel: Channel) -> tuple[AvailabilityPart, ...]:
-        """The channel's, in its order. Channels that sell from the same places share them."""
-        found = self._tuples.get(channel.locations)
-        if found is None:
-            found = self._tuples[channel.locations] = tuple([self._records.get(place) or self._look(place) for place in channel.locations])
-        return found
-
-    def _look(self, place: str) -> AvailabilityPart:
-        units = self.free[place] = self._work.part(place)
-        self.unknown = self.unknown or units is None
-        part = self._records[place] = AvailabilityPart(location=place, free=units)
-        return part
-
-
-def _opens(work: Work, parts: _Parts, name: str, channel: Channel) -> bool:
-    """Whether the channel has yet to say what lies at one of its places."""
-    known = work.places.locations
-    return any(parts.free[place] is None and place in known and known[place].opening == name for place in channel.locations)
+def _opens(region: Region, free: list[int | None], outlet: Outlet) -> bool:
+    """Whether the channel has yet to say what lies at one of its places: told a number now, it would give that one back as its own."""
+    return any(units is None and place in outlet.opens for place, units in zip(region.locations, free, strict=True))
 
 
 def _demand(work: Work, state: SkuState) -> list[Waiting]:
@@ -88,7 +65,7 @@ def _demand(work: Work, state: SkuState) -> list[Waiting]:
     for group in state.demand:
         places = group.candidates
         if group.channel:
-            channel = work.places.channels.get(group.channel)
+            channel = work.atlas.places.channels.get(group.channel)
             places = channel.locations if channel is not None else ()
         key = frozenset(places)
         known = groups.get(key)

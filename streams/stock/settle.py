@@ -14,7 +14,7 @@ from schemas.catalogue import join_key
 from schemas.records import Answer, Claim, ClaimState, ClosedClaim, Demand, SkuState, Verdict
 from streams.step import Out
 from streams.stock.claims import Hold, Said, fits, judge, named, recalls
-from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Work, check_size, moved
+from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Work, check_size
 
 NAMED: Final = 64
 """Waiting claims that the SKU's record names; with more of them all open claims are read instead."""
@@ -22,6 +22,8 @@ NAMED: Final = 64
 
 def settle(work: Work, arrived: Hold | None, everybody: bool = False) -> None:
     """Grant, recall, answer. `arrived` is the claim of this step, already at what S2 made of it."""
+    if arrived is None and _nobody(work):
+        return
     crew = _crew(work, arrived, everybody or _disturbs(work, arrived))
     if _grant(work, crew) and not everybody:
         crew = _crew(work, arrived, True)
@@ -30,9 +32,17 @@ def settle(work: Work, arrived: Hold | None, everybody: bool = False) -> None:
         _answer(work, hold)
 
 
+def _nobody(work: Work) -> bool:
+    """Whether no claim can be told anything new: none waits, none is asked for units, none need be."""
+    state = work.state()
+    if state is not None and (state.waiters or state.recalled):
+        return False
+    return not any([shelf.short() for shelf in work.shelves.values()])
+
+
 def _disturbs(work: Work, arrived: Hold | None) -> bool:
     """Whether anything has changed that another claim's answer depends on: units free, or what the arrived claim holds and how."""
-    return moved(work.shelves.values()) or (arrived is not None and bool(arrived.held or arrived.was_held))
+    return work.moved() or (arrived is not None and bool(arrived.held or arrived.was_held))
 
 
 def _crew(work: Work, arrived: Hold | None, everybody: bool) -> list[Hold]:
@@ -142,6 +152,8 @@ def own_units(claim: Claim) -> int:
 def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None) -> SkuState:
     """The SKU's record after the step. `was` is what the arrived claim said before, `was_own` the units it had sold then."""
     old = work.state() or SkuState(sku=work.sku)
+    if not work.holds:
+        return old
     changed = [hold for hold in work.holds.values() if hold.seq != hold.was_seq]
     if not changed:
         return old

@@ -6,7 +6,7 @@ and collects what has to be written; nothing of it is seen by anybody before the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -15,9 +15,10 @@ from hub.errors import Refuse
 from schemas.catalogue import join_key, quote, split_key
 from schemas.records import Claim, ClaimState, ClosedClaim, CountState, Entry, FeedState, SkuState, Stock, StockChange
 from schemas.records.stock import ChangeKind, Counter
-from streams.places import HUB, Location, Places
-from streams.step import Out, View
+from streams.places import HUB
+from streams.step import Fate, Out, Step, View
 from streams.stock import counts
+from streams.stock.atlas import Atlas, Site
 from streams.stock.claims import Hold
 
 STOCK: Final = "unified.stock"
@@ -31,23 +32,35 @@ SKU: Final = "internal.stock.sku"
 ALLOCATION: Final = "event.allocation"
 LEDGER: Final = "event.stock-change"
 
-GONE: Final = Location(authority="")
-"""A place that the settings no longer name: what is held there stays, nothing new is granted."""
 LIMIT: Final = 2**31 - 1
-
-
-def keeper(rules: Location) -> str:
-    """Whose book the place's number is taken from: its authority, or who opened ours."""
-    return rules.opening if rules.authority == HUB and rules.opening is not None else rules.authority
 
 
 class Work:
     """One step over one SKU. `cause` is the event's id, `cause_at` when it occurred, where there is one."""
 
-    __slots__ = ("at", "cause", "cause_at", "counted", "feeds", "holds", "horizon", "outputs", "places", "puts", "quoted", "shelves", "sku", "view", "wakes")
+    __slots__ = (
+        "_sums",
+        "_sums_read",
+        "at",
+        "atlas",
+        "cause",
+        "cause_at",
+        "counted",
+        "feeds",
+        "get",
+        "holds",
+        "horizon",
+        "outputs",
+        "puts",
+        "quoted",
+        "shelves",
+        "sku",
+        "view",
+        "wakes",
+    )
 
-    def __init__(self, view: View, places: Places, horizon: int, sku: str, at: int, cause: str, cause_at: int | None) -> None:
-        self.view, self.places, self.horizon = view, places, horizon
+    def __init__(self, view: View, atlas: Atlas, horizon: int, sku: str, at: int, cause: str, cause_at: int | None) -> None:
+        self.view, self.get, self.atlas, self.horizon = view, view.get, atlas, horizon
         self.quoted = quote(sku)
         self.sku, self.at, self.cause, self.cause_at = sku, at, cause, cause_at
         self.counted = cause  # the fact that re-bases a number
@@ -57,23 +70,28 @@ class Work:
         self.shelves: dict[str, Shelf] = {}
         self.holds: dict[str, Hold] = {}
         self.feeds: dict[str, bool] = {}
+        self._sums: SkuState | None = None
+        self._sums_read = False
 
-    def opened(self, location: str) -> bool:
+    def step(self, again: Sequence[str] = ()) -> Step:
+        """What has to be written. The working copies are over."""
+        self.shelves.clear()  # they know this step, and it knows them: a circle would stay until the collector comes by
+        return Step(puts=self.puts, wakes=self.wakes, outputs=self.outputs, again=again)
+
+    def leave(self, fate: Fate) -> Step:
+        """Nothing has to be written."""
+        self.shelves.clear()
+        return Step(fate=fate)
+
+    def opened(self, site: Site) -> bool:
         """Whether the place's number is known: our own book, or a feed that has been read completely once."""
-        known = self.feeds.get(location)
+        if site.open:
+            return True
+        known = self.feeds.get(site.location)
         if known is None:
-            rules = self.places.locations.get(location, GONE)
-            if rules.authority == HUB and rules.opening is None:
-                known = True
-            else:
-                feed: FeedState | None = self.view.get(FEED, quote(location))
-                known = feed is not None and feed.complete
-            self.feeds[location] = known
+            feed: FeedState | None = self.get(FEED, site.quoted)
+            known = self.feeds[site.location] = feed is not None and feed.complete
         return known
-
-    def key(self, location: str) -> str:
-        """Of what is kept of the SKU at a place."""
-        return f"{self.quoted}|{quote(location)}"
 
     def shelf(self, location: str) -> Shelf:
         """The SKU at one place."""
@@ -82,24 +100,28 @@ class Work:
             shelf = self.shelves[location] = Shelf(self, location)
         return shelf
 
-    def part(self, location: str) -> int | None:
+    def part(self, site: Site) -> int | None:
         """What a place adds to availability; None while it is unknown. One that the step has not touched needs no working copy."""
-        shelf = self.shelves.get(location)
+        shelf = self.shelves.get(site.location)
         if shelf is None:
-            if not self.opened(location):
+            if not self.opened(site):
                 return None
-            stock: Stock | None = self.view.get(STOCK, self.key(location))
-            if stock is not None and stock.sellable is not None:
-                rules = self.places.locations.get(location, GONE)
-                return max(0, stock.sellable - rules.safety_stock - stock.allocated)
-            shelf = self.shelf(location)
+            stock: Stock | None = self.get(STOCK, f"{self.quoted}|{site.quoted}")
+            if stock is not None and (sellable := stock.sellable) is not None:
+                units = sellable - site.rules.safety_stock - stock.allocated
+                return units if units > 0 else 0
+            shelf = self.shelf(site.location)
         return shelf.part()
+
+    def moved(self) -> bool:
+        """Whether any place has more or fewer units to give than before the step."""
+        return any([shelf.touched and shelf.free() != shelf.was_free for shelf in self.shelves.values()])
 
     def candidates(self, claim: Claim) -> tuple[str, ...]:
         """The claim's places in order of preference. A channel that the settings do not name sells from nowhere."""
         if claim.candidates is not None:
             return tuple(dict.fromkeys(claim.candidates))
-        channel = self.places.channels.get(claim.channel)
+        channel = self.atlas.places.channels.get(claim.channel)
         return channel.locations if channel is not None else ()
 
     def hold(self, order_id: str) -> Hold | None:
@@ -125,7 +147,7 @@ class Work:
 
     def entries(self, location: str) -> list[Entry]:
         """Facts at a place that are still kept one by one."""
-        prefix = self.key(location) + "|"
+        prefix = f"{self.quoted}|{quote(location)}|"
         kept = [self.view.get(ENTRY, key) for key in self.view.keys(ENTRY, self.sku) if key.startswith(prefix)]
         return kept + [record for (topic, key), record in self.puts.items() if topic == ENTRY and key.startswith(prefix)]
 
@@ -135,15 +157,18 @@ class Work:
         return shelf.free() + (shelf.set_aside(hold) if shelf.measure == counts.AVAILABLE else 0)
 
     def state(self) -> SkuState | None:
-        """Sums over the SKU's open claims; None at first sight."""
-        found: SkuState | None = self.view.get(SKU, self.quoted)
-        return found
+        """Sums over the SKU's open claims, as they were before the step; None at first sight."""
+        if not self._sums_read:
+            self._sums, self._sums_read = self.get(SKU, self.quoted), True
+        return self._sums
 
 
 class Shelf:
     """One SKU at one place. Counters change here only, and every change leaves a leg for the ledger."""
 
     __slots__ = (
+        "_anchor",
+        "_anchored",
         "_count",
         "_count_read",
         "allocated",
@@ -156,53 +181,58 @@ class Shelf:
         "quality",
         "rules",
         "sellable",
+        "site",
         "touched",
         "was_free",
         "work",
     )
 
     def __init__(self, work: Work, location: str) -> None:
-        self.work, self.location = work, location
-        self.rules = work.places.locations.get(location, GONE)
-        self.key = work.key(location)
+        site = work.atlas.site(location)
+        self.work, self.location, self.site, self.rules = work, location, site, site.rules
+        self.key = f"{work.quoted}|{site.quoted}"
         self._count: CountState | None = None
-        self._count_read = self.touched = False
+        self._anchor: counts.Anchor | None = None
+        self._count_read = self._anchored = self.touched = False
         self.legs: list[tuple[str, ChangeKind, Counter, int]] = []
-        stock: Stock | None = work.view.get(STOCK, self.key)
+        stock: Stock | None = work.get(STOCK, self.key)
         self.before = stock
         self.sellable: int | None = None
-        self.allocated = self.damaged = self.quality = self.missing = 0
         if stock is not None:
             self.sellable, self.allocated = stock.sellable, stock.allocated
             self.damaged, self.quality, self.missing = stock.damaged, stock.quality_control, stock.missing
-        elif self._ours():
-            self.sellable = 0
+        else:
+            self.allocated = self.damaged = self.quality = self.missing = 0
+            if self._ours():
+                self.sellable = 0
         self.was_free = self.free()
         if self.sellable is None and self._ours():
             self.recount()
 
     def _ours(self) -> bool:
         """Our own book is known from 0 on as soon as it is open; what has happened before then counts."""
-        return self.rules.authority == HUB and self.work.opened(self.location)
+        return self.rules.authority == HUB and self.work.opened(self.site)
 
     # the number ------------------------------------------------------------------------------------------------
 
     @property
     def count(self) -> CountState:
         if not self._count_read:
-            self._count = self.work.view.get(COUNT, self.key)
+            self._count = self.work.get(COUNT, self.key)
             self._count_read = True
         return self._count or CountState(sku=self.work.sku, location=self.location)
 
     @count.setter
     def count(self, count: CountState) -> None:
-        self._count, self._count_read = count, True
+        self._count, self._count_read, self._anchored = count, True, False
         self.work.puts[(COUNT, self.key)] = count
 
     @property
     def anchor(self) -> counts.Anchor | None:
-        count = self.count
-        return counts.anchor(count.book, count.physical)
+        if not self._anchored:
+            count = self.count
+            self._anchor, self._anchored = counts.anchor(count.book, count.physical), True
+        return self._anchor
 
     @property
     def measure(self) -> str:
@@ -220,11 +250,11 @@ class Shelf:
     @property
     def known(self) -> int | None:
         """Sellable units as far as anybody can rely on them: 0 for what a completely read place does not carry."""
-        return self.sellable if self.sellable is not None or not self.work.opened(self.location) else 0
+        return self.sellable if self.sellable is not None or not self.work.opened(self.site) else 0
 
     def free(self) -> int:
         """Units that may be promised; below zero when too many are. An unknown place has none to give."""
-        return (self.known or 0) - self.rules.safety_stock - self.allocated
+        return (self.sellable or 0) - self.rules.safety_stock - self.allocated
 
     def short(self) -> int:
         """Units promised that are not there. Safety stock may be used before a promise is broken."""
@@ -233,27 +263,33 @@ class Shelf:
 
     def part(self) -> int | None:
         """What the place adds to availability; None while it is unknown."""
-        return max(0, self.free()) if self.work.opened(self.location) else None
+        return max(0, self.free()) if self.work.opened(self.site) else None
 
     def set_aside(self, hold: Hold) -> int:
         """Units that the counting system has already taken out of its `available` for this very claim."""
         claim, anchor = hold.claim, self.anchor
-        if anchor is None or anchor.physical or claim.channel != keeper(self.rules):
+        if anchor is None or anchor.physical or claim.channel != self.site.keeper:
             return 0
         return hold.missing if counts.inside(anchor, self._promise(hold, 1), HUB) is counts.Inside.YES else 0
 
     # changes ---------------------------------------------------------------------------------------------------
 
+    def entry_key(self, entry_id: str) -> str:
+        """Of a fact at this place."""
+        return f"{self.key}|{quote(entry_id)}"
+
     def enter(self, entry: Entry) -> bool:
         """A new fact. False if it happened so long ago that any count that may still come contains it."""
-        anchor = self.anchor
-        newest = max(entry.at, entry.recorded_at or 0)
-        if newest < entry.log_at - self.work.horizon and (newest <= anchor.kept.as_of if anchor is not None else self.sellable is None):
+        anchor, work, log_at = self.anchor, self.work, entry.log_at
+        newest, recorded = entry.at, entry.recorded_at
+        if recorded is not None and recorded > newest:
+            newest = recorded
+        if newest < log_at - work.horizon and (newest <= anchor.kept.as_of if anchor is not None else self.sellable is None):
             return False
         self.touched = True
-        key = f"{self.key}|{quote(entry.entry_id)}"
-        self.work.puts[(ENTRY, key)] = entry
-        self.work.wakes[(ENTRY, key)] = max(newest, entry.log_at) + self.work.horizon + 1
+        address = (ENTRY, self.entry_key(entry.entry_id))
+        work.puts[address] = entry
+        work.wakes[address] = (newest if newest > log_at else log_at) + work.horizon + 1
         before = self.on_hand
         if self.sellable is not None:
             self._shift(counts.change(anchor, self.measure, entry, HUB), entry)
@@ -291,12 +327,12 @@ class Shelf:
             gone = min(shipped, -units)
             self.legs.append((fact, "shipped", "allocated", -gone))
             self.legs.append((f"{fact}|released", "released", "allocated", units + gone))
-        if self.rules.measure == counts.AVAILABLE and keeper(self.rules) != HUB:
+        if self.rules.measure == counts.AVAILABLE and self.site.keeper != HUB:
             self.enter(self._promise(hold, units))
 
     def _promise(self, hold: Hold, units: int) -> Entry:
         """A promise as a fact, which a number of measure `available` may contain."""
-        claim, own = hold.claim, hold.claim.channel == keeper(self.rules)
+        claim, own = hold.claim, hold.claim.channel == self.site.keeper
         recorded = claim.recorded_at if own and units > 0 and claim.recorded_at is not None else claim.at
         return Entry(
             sku=claim.sku,
@@ -334,11 +370,15 @@ class Shelf:
         """The record and its ledger legs. What no fact explains was a count."""
         if not self.touched:
             return
-        work, before = self.work, self.before
-        on_hand = self.on_hand
-        was = before.on_hand or 0 if before is not None else 0
-        told = sum([units for _, _, counter, units in self.legs if counter == "on_hand"])
-        self.legs.append((f"{work.counted}|counted", "counted", "on_hand", (on_hand or 0) - was - told))
+        work, before, on_hand, sellable = self.work, self.before, self.on_hand, self.sellable
+        told, was, revision = 0, 0, 0
+        if before is not None:
+            was, revision = before.on_hand or 0, before.revision
+        for _, _, counter, units in self.legs:
+            if counter == "on_hand":
+                told += units
+        if (on_hand or 0) != was + told:
+            self.legs.append((f"{work.counted}|counted", "counted", "on_hand", (on_hand or 0) - was - told))
         for fact, kind, counter, units in self.legs:
             if units:
                 entry_id = f"{quote(fact)}|{self.key}|{counter}"
@@ -346,26 +386,33 @@ class Shelf:
                     entry_id=entry_id, sku=work.sku, location=self.location, kind=kind, quantity=units, counter=counter, cause=work.cause, at=work.at
                 )
                 work.outputs.append(Out(LEDGER, change))
-        anchor = self.anchor
+        anchor, safety = self.anchor, self.rules.safety_stock
         stock = Stock(
             sku=work.sku,
             location=self.location,
             on_hand=on_hand,
-            sellable=self.sellable,
+            sellable=sellable,
             allocated=self.allocated,
             damaged=self.damaged,
             quality_control=self.quality,
             missing=self.missing,
-            safety_stock=self.rules.safety_stock,
-            atp=None if self.sellable is None else self.sellable - self.allocated - self.rules.safety_stock,
+            safety_stock=safety,
+            atp=None if sellable is None else sellable - self.allocated - safety,
             shortage=self.short(),
-            revision=before.revision if before is not None else 0,
+            revision=revision + 1,
             as_of=anchor.kept.as_of if anchor is not None else None,
-            updated_at=before.updated_at if before is not None else 0,
+            updated_at=work.at,
         )
-        if stock != before:
-            check_size(on_hand, stock.sellable, stock.atp, stock.allocated, stock.damaged, stock.quality_control, stock.missing)
-            work.puts[(STOCK, self.key)] = replace(stock, revision=stock.revision + 1, updated_at=work.at)
+        if before is None or _differs(stock, before):
+            check_size(on_hand, sellable, stock.atp, self.allocated, self.damaged, self.quality, self.missing)
+            work.puts[(STOCK, self.key)] = stock
+
+
+def _differs(now: Stock, before: Stock) -> bool:
+    """Whether anything but the revision and its time is new."""
+    if now.on_hand != before.on_hand or now.allocated != before.allocated:  # as good as always
+        return True
+    return replace(before, revision=now.revision, updated_at=now.updated_at) != now
 
 
 def check_size(*counters: int | None) -> None:
@@ -373,8 +420,3 @@ def check_size(*counters: int | None) -> None:
     for units in counters:
         if units is not None and not -LIMIT <= units <= LIMIT:
             raise Refuse(f"a counter would become {units}", reason="invalid-quantity")
-
-
-def moved(shelves: Iterable[Shelf]) -> bool:
-    """Whether any place has more or fewer units to give than before the step."""
-    return any(shelf.touched and shelf.free() != shelf.was_free for shelf in shelves)

@@ -20,7 +20,7 @@ from schemas.records import Claim, StockEvent
 from streams.places import Channel, Location, Places
 from streams.step import Fate
 from streams.stock import invariants, settle
-from streams.stock.availability import Waiting, number
+from streams.stock.availability import Offer, Waiting, number, offer
 from tests.unit.stock.board import HOUR, T0, Board, claim, count, event
 
 COUNTERS = ("on_hand", "allocated", "reserved", "damaged", "quality_control", "missing")
@@ -273,6 +273,12 @@ def most(free: dict[str, int], wanted: list[frozenset[str]], channel: frozenset[
     return sold
 
 
+def offered(channel: frozenset[str], free: dict[str, int], demand: list[Waiting]) -> Offer:
+    """What the channel's places have for it."""
+    places = sorted(channel)
+    return offer(places, [free[place] for place in places], demand)
+
+
 sets = st.frozensets(st.sampled_from("abc"), min_size=1)
 
 
@@ -280,10 +286,12 @@ sets = st.frozensets(st.sampled_from("abc"), min_size=1)
 def test_never_more_than_can_be_sold(units: tuple[int, ...], groups: list[tuple[frozenset[str], int]], channel: frozenset[str]) -> None:
     """Against brute force over small networks: nothing is offered that a waiting order needs."""
     free = dict(zip("abc", units, strict=True))
-    told = number(sorted(channel), 0, free, [Waiting(places, wanted, 0) for places, wanted in groups])
+    told = offered(channel, free, [Waiting(places, wanted, 0) for places, wanted in groups])
     truth = most(free, [places for places, wanted in groups for _ in range(wanted)], channel)
-    assert told.units is not None
-    assert 0 <= told.units <= truth
+    units_told = number(told, 0)
+    assert units_told is not None
+    assert 0 <= units_told <= truth
+    assert number(told, 2) == max(0, units_told - 2)
     assert told.waiting == sum(wanted for places, wanted in groups if places & channel)
 
 
@@ -291,8 +299,8 @@ def test_never_more_than_can_be_sold(units: tuple[int, ...], groups: list[tuple[
 def test_exact_where_nothing_overlaps(units: tuple[int, ...], wanted: int, channel: frozenset[str]) -> None:
     """One set of places, the channel's own: exactly what is left."""
     free = dict(zip("abc", units, strict=True))
-    told = number(sorted(channel), 0, free, [Waiting(channel, wanted, 0)])
-    assert told.units == most(free, [channel] * wanted, channel)
+    told = offered(channel, free, [Waiting(channel, wanted, 0)])
+    assert number(told, 0) == most(free, [channel] * wanted, channel)
 
 
 def test_brute_force_by_hand() -> None:

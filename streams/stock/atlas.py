@@ -1,0 +1,69 @@
+"""locations.yaml as a step needs it: what does not change with the SKU is worked out once.
+
+Channels that sell from the same places are one region: a step looks at the places once for all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from schemas.catalogue import quote
+from streams.places import HUB, Location, Places
+
+GONE: Final = Location(authority="")
+"""A place that the settings no longer name: what is held there stays, nothing new is granted."""
+
+
+class Site(NamedTuple):
+    """One place.
+
+    quoted   its name as part of a key
+    keeper   whose book its number is taken from: its authority, or who opened ours
+    open     our own book that nobody has to open: known at 0 from the start
+    """
+
+    location: str
+    quoted: str
+    rules: Location
+    keeper: str
+    open: bool
+
+
+class Outlet(NamedTuple):
+    """One channel; `quoted` as part of a key. `opens`: places that it has to say something about before it is told anything."""
+
+    name: str
+    quoted: str
+    buffer: int
+    opens: tuple[str, ...]
+
+
+class Region(NamedTuple):
+    """Places, in order of preference, and the channels that sell from them."""
+
+    locations: tuple[str, ...]
+    sites: tuple[Site, ...]
+    outlets: tuple[Outlet, ...]
+
+
+class Atlas:
+    """Sites and regions of one locations.yaml."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self._sites = {location: _site(location, rules) for location, rules in places.locations.items()}
+        outlets: dict[tuple[str, ...], list[Outlet]] = {}
+        for name, channel in places.channels.items():
+            opens = tuple([place for place in channel.locations if place in places.locations and places.locations[place].opening == name])
+            outlets.setdefault(channel.locations, []).append(Outlet(name, quote(name), channel.buffer, opens))
+        self.regions = tuple([Region(locations, tuple(map(self.site, locations)), tuple(here)) for locations, here in outlets.items()])
+
+    def site(self, location: str) -> Site:
+        """A place, whether the settings still name it or not."""
+        return self._sites.get(location) or _site(location, GONE)
+
+
+def _site(location: str, rules: Location) -> Site:
+    ours = rules.authority == HUB
+    keeper = rules.opening if ours and rules.opening is not None else rules.authority
+    return Site(location, quote(location), rules, keeper, ours and rules.opening is None)
