@@ -51,7 +51,7 @@ ALL: Final = -1
 """As an Out's partition: one copy in every partition of the topic (markers that every column must see)."""
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One input record, decoded. `at` is log time in milliseconds; `source` is whom the record is accounted to."""
 
     topic: str
@@ -86,7 +86,7 @@ class Refresh(msgspec.Struct, frozen=True):
 Input = Event | Tick | Refresh
 
 
-class Out(msgspec.Struct, frozen=True):
+class Out(msgspec.Struct, frozen=True, gc=False):
     """One output record. The key is computed from the record (schemas/catalogue.py) unless given."""
 
     topic: str
@@ -95,7 +95,7 @@ class Out(msgspec.Struct, frozen=True):
     key: str | None = None
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True, gc=False):
     """The whole answer to one input.
 
     puts     (state topic, record key) -> new record, or None for a tombstone; only what changed
