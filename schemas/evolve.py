@@ -26,6 +26,11 @@ Reader = Callable[[bytes, int], msgspec.Struct]
 
 DEEPEST: Final = 100
 """Levels of a writer's schema; ours have about ten."""
+PRIMITIVES: Final = frozenset(("null", "boolean", "int", "long", "float", "double", "bytes", "string"))
+NAMED: Final = ("record", "error", "enum", "fixed")
+COMPLEX: Final = (*NAMED, "array", "map")
+READING: Final = frozenset(("type", "name", "fields", "symbols", "items", "values", "size", "logicalType", "precision", "scale"))
+"""What of a schema says how bytes are read."""
 RESOLVING: Final = (fastavro.read.SchemaResolutionError, EOFError, ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError)
 
 
@@ -71,13 +76,31 @@ def _resolve(struct: type[msgspec.Struct], source: Any, target: Any, data: bytes
     return decode(struct, out.getvalue())
 
 
-def _essence(schema: Any) -> Any:
-    """What of a schema decides how bytes are read: without words about it and defaults."""
+def _essence(schema: Any, namespace: str = "") -> Any:
+    """What of a schema decides how bytes are read: without words about it and defaults, every name in full.
+
+    A registry may give a schema back in other words: it leaves out a namespace that is the enclosing one, for one.
+    """
     if isinstance(schema, list):
-        return [_essence(part) for part in schema]
-    if isinstance(schema, dict):
-        return {key: _essence(value) for key, value in schema.items() if key not in ("doc", "pii", "default", "aliases")}
-    return schema
+        return [_essence(part, namespace) for part in schema]
+    if isinstance(schema, str):
+        return schema if schema in PRIMITIVES else _full(schema, namespace)
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if key in READING}
+    if "name" in kept and "type" in kept and kept["type"] in NAMED:
+        kept["name"] = _full(kept["name"], schema.get("namespace") or namespace)
+        namespace = kept["name"].rpartition(".")[0]
+    if "fields" in kept:
+        kept["fields"] = [{"name": field["name"], "type": _essence(field["type"], namespace)} for field in kept["fields"]]
+    for key in ("type", "items", "values"):
+        if key in kept:
+            kept[key] = kept[key] if kept[key] in COMPLEX else _essence(kept[key], namespace)
+    return kept["type"] if kept.keys() == {"type"} else kept
+
+
+def _full(name: str, namespace: str) -> str:
+    return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
 def _plain(schema: Any) -> Any:
