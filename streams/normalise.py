@@ -22,7 +22,7 @@ from schemas.catalogue import join_key, raw_topic
 from schemas.records import Header, Item, ItemEvent, OrderEvent, Parked, Raw, StockEvent
 from streams.item.state import EVENT as ITEM_EVENT
 from streams.item.state import ITEM, fold, former_key, index, native_key
-from streams.step import ALL, DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Table, Tick, View
+from streams.step import ALL, DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Table, View
 
 PARKED: Final = "internal.normalise.parked"
 TOPICS: Final[Mapping[type, str]] = {ItemEvent: ITEM_EVENT, OrderEvent: "event.order", StockEvent: "event.stock"}
@@ -94,7 +94,8 @@ class NormaliseProcessor:
     def __init__(self, mappings: Mapping[str, ChannelMapping], patience_ms: int = PATIENCE_MS) -> None:
         """`patience_ms`: how long a record waits for its item."""
         self.mappings, self._patience_ms = mappings, patience_ms
-        self.inputs: tuple[str, ...] = tuple(sorted({raw_topic(m.domain, stream) for m in mappings.values() for stream in m.streams}))
+        self._topics = {(channel, stream): raw_topic(m.domain, stream) for channel, m in mappings.items() for stream in m.streams}
+        self.inputs: tuple[str, ...] = tuple(sorted(set(self._topics.values())))
 
     def aggregate(self, topic: str, key: str) -> str:
         """All that is parked of one input partition."""
@@ -104,18 +105,16 @@ class NormaliseProcessor:
         return event.record.channel if isinstance(event.record, Raw) else ""
 
     def apply(self, view: View, event: Input) -> Step:
-        match event:
-            case Event(record=None):
+        if isinstance(event, Event):
+            if isinstance(event.record, Raw):
+                return self._raw(view, event, event.record)
+            if event.record is None:
                 return Step(fate=Fate.IGNORED)
-            case Event(record=Raw() as raw):
-                return self._raw(view, event, raw)
-            case Event():
-                raise Refuse(f"{event.topic} holds no raw record", Reason.SCHEMA)
-            case Tick(topic=topic, key=key):
-                parked: Parked | None = view.get(topic, key)
-                return Step() if parked is None else self._again(view, key, parked, event.at)
-            case Refresh():
-                return Step()
+            raise Refuse(f"{event.topic} holds no raw record", Reason.SCHEMA)
+        if isinstance(event, Refresh):
+            return Step()
+        parked: Parked | None = view.get(event.topic, event.key)
+        return Step() if parked is None else self._again(view, event.key, parked, event.at)
 
     def _raw(self, view: View, event: Event, raw: Raw) -> Step:
         mapping = self._mapping(raw, event.topic)
@@ -175,7 +174,7 @@ class NormaliseProcessor:
         mapping = self.mappings.get(raw.channel)
         if mapping is None:
             raise Refuse(f"no channel {raw.channel!r} in hub.yaml", Reason.UNMAPPED)
-        if raw.stream not in mapping.streams or raw_topic(mapping.domain, raw.stream) != topic:
+        if self._topics.get((raw.channel, raw.stream)) != topic:
             raise Refuse(f"{raw.channel} has no stream {raw.stream!r} in {topic}", Reason.UNMAPPED)
         return mapping
 

@@ -64,6 +64,8 @@ def identity(value: object, otherwise: str = "unreadable") -> str:
 
 def units(value: int | float | str, least: int = 0) -> int:
     """A number of units: whole, not below `least`, and one a counter can hold. Else Refuse('invalid-quantity')."""
+    if type(value) is int and max(0, least) <= value <= MOST_UNITS:  # as good as always
+        return value
     try:
         number = Decimal(str(value))
     except (DecimalException, ValueError):

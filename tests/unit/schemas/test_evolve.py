@@ -14,7 +14,7 @@ import pytest
 import schemas.records
 from schemas import codec, evolve
 from schemas.catalogue import avro_schema, topics
-from schemas.codec import DecodeError, encode
+from schemas.codec import DecodeError
 from schemas.evolve import Incompatible
 from schemas.records import FreeUnits, Kpi, StockEvent
 from schemas.records.stock import StockKind
