@@ -14,7 +14,7 @@ from schemas.catalogue import join_key
 from schemas.records import Answer, Claim, ClaimState, ClosedClaim, Demand, SkuState, Verdict
 from streams.step import Out
 from streams.stock.claims import Hold, Said, fits, judge, named, recalls
-from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Work, check_size
+from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Shelf, Work, check_size
 
 NAMED: Final = 64
 """Waiting claims that the SKU's record names; with more of them all open claims are read instead."""
@@ -37,7 +37,7 @@ def _nobody(work: Work) -> bool:
     state = work.state()
     if state is not None and (state.waiters or state.recalled):
         return False
-    return not any([shelf.short() for shelf in work.shelves.values()])
+    return not any(map(Shelf.short, work.shelves.values()))
 
 
 def _disturbs(work: Work, arrived: Hold | None) -> bool:
