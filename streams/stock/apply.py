@@ -121,13 +121,13 @@ class StockProcessor:
         if same is not None:
             if (same.quantity, same.as_of, same.source) != (kept.quantity, kept.as_of, kept.source):
                 raise Refuse(f"count {kept.event_id} again with another number", reason="conflict")
-            return work.leave(Fate.DUPLICATE)
+            return work.step(Fate.DUPLICATE)
         opens = said.source == rules.opening and count.book is None and count.physical is None
         if said.source != rules.authority and not opens:
-            return work.leave(Fate.IGNORED)
+            return work.step(Fate.IGNORED)
         oldest = kept.as_of if kept.begun_at is None else min(kept.begun_at, kept.as_of)
         if oldest < work.at - self.horizon or not counts.newer(kept, count.physical if physical else count.book):
-            return work.leave(Fate.SUPERSEDED)
+            return work.step(Fate.SUPERSEDED)
         work.counted = f"{kept.event_id}|{said.count_kind}|{kept.as_of}"
         if physical:
             shelf.count = replace(count, physical=kept, base_sellable=0, base_unsellable=0)
@@ -162,9 +162,9 @@ class StockProcessor:
         if known is not None:
             if replace(known, log_at=entry.log_at) != entry:
                 raise Refuse(f"fact {said.event_id} again with another content", reason="conflict")
-            return work.leave(Fate.DUPLICATE)
+            return work.step(Fate.DUPLICATE)
         if not shelf.enter(entry):
-            return work.leave(Fate.SUPERSEDED)
+            return work.step(Fate.SUPERSEDED)
         settle(work, None)
         publish(work, sums(work, None, 0, None))
         return work.step()
@@ -218,7 +218,7 @@ class StockProcessor:
         closed = work.closed(claim.order_id) if hold is None else None
         known = hold.claim if hold is not None else closed
         if known is not None and claim.rev <= known.rev:  # S1
-            return self._again(work, claim, hold) if claim.rev == known.rev else Step(fate=Fate.SUPERSEDED)
+            return self._again(work, claim, hold) if claim.rev == known.rev else work.step(Fate.SUPERSEDED)
         was, was_own = None, 0
         if hold is not None:
             was, was_own = hold.claim, own_units(hold.claim)
@@ -240,7 +240,8 @@ class StockProcessor:
             hold = Hold(_growing(replace(claim, phase="none"), {}, {}), ())
             hold.seq = closed.seq if closed is not None else 0
             hold.said = Said(claim.rev, {}, "held", {})
-        return Step(outputs=(Out(ALLOCATION, answer(work, hold)),), fate=Fate.DUPLICATE)
+        work.outputs.append(Out(ALLOCATION, answer(work, hold)))
+        return work.step(Fate.DUPLICATE)
 
     def _check_claim(self, claim: Claim) -> None:
         if not claim.sku.strip() or not claim.order_id:

@@ -73,15 +73,10 @@ class Work:
         self._sums: SkuState | None = None
         self._sums_read = False
 
-    def step(self, again: Sequence[str] = ()) -> Step:
+    def step(self, fate: Fate = Fate.APPLIED, again: Sequence[str] = ()) -> Step:
         """What has to be written. The working copies are over."""
         self.shelves.clear()  # they know this step, and it knows them: a circle would stay until the collector comes by
-        return Step(puts=self.puts, wakes=self.wakes, outputs=self.outputs, again=again)
-
-    def leave(self, fate: Fate) -> Step:
-        """Nothing has to be written."""
-        self.shelves.clear()
-        return Step(fate=fate)
+        return Step(puts=self.puts, wakes=self.wakes, outputs=self.outputs, fate=fate, again=again)
 
     def opened(self, site: Site) -> bool:
         """Whether the place's number is known: our own book, or a feed that has been read completely once."""
