@@ -19,7 +19,8 @@
 #include <structmember.h>
 
 static PyObject *s_topic, *s_place, *s_homes, *s_head, *s_decode, *s_key_field, *s_next, *s_seen, *s_puts, *s_wakes, *s_waits, *s_outputs, *s_fate,
-    *s_settled, *s_dead, *s_again, *s_record, *s_wake, *s_cause, *s_at, *s_value, *s_partition, *s_key, *s_values, *s_members, *s_bar;
+    *s_settled, *s_dead, *s_again, *s_record, *s_wake, *s_cause, *s_at, *s_value, *s_partition, *s_key, *s_values, *s_members, *s_bar, *s_groups,
+    *s_aggregate;
 
 static struct {
     PyObject **at;
@@ -29,7 +30,7 @@ static struct {
              {&s_waits, "waits"},   {&s_outputs, "outputs"},     {&s_fate, "fate"},       {&s_settled, "settled"}, {&s_dead, "dead"},
              {&s_again, "again"},   {&s_record, "record"},       {&s_wake, "wake"},       {&s_cause, "cause"},     {&s_at, "at"},
              {&s_value, "value"},   {&s_partition, "partition"}, {&s_key, "key"},         {&s_values, "_values"},  {&s_members, "_members"},
-             {&s_bar, "|"}};
+             {&s_bar, "|"},         {&s_groups, "_groups"},      {&s_aggregate, "_aggregate"}};
 
 /* A tuple of a subclass of tuple; takes over the references. */
 static PyObject *named_tuple(PyObject *type, PyObject **items, Py_ssize_t n) {
@@ -43,6 +44,70 @@ static PyObject *named_tuple(PyObject *type, PyObject **items, Py_ssize_t n) {
     return made;
 }
 
+/* --- puts */
+
+enum { RECORD, WAKE, WAITS, CAUSE, AT, VALUE, PUT_FIELDS };
+
+/* Where the fields of a Put lie in it, as of a type made for them and nothing else. Otherwise `plain` is 0, and attributes are asked for. */
+typedef struct {
+    PyTypeObject *type;
+    Py_ssize_t offsets[PUT_FIELDS];
+    int plain;
+} Layout;
+
+static PyObject *put_field_name(int field) {
+    PyObject *names[] = {s_record, s_wake, s_waits, s_cause, s_at, s_value};
+    return names[field];
+}
+
+static int layout_of(PyObject *Put, Layout *layout) {
+    *layout = (Layout){.type = (PyTypeObject *)Put};
+    if (!PyType_Check(Put)) {
+        PyErr_SetString(PyExc_TypeError, "Put is a type");
+        return 0;
+    }
+    PyTypeObject *type = layout->type;
+    layout->plain = type->tp_itemsize == 0 && !PyType_IS_GC(type) && type->tp_basicsize == (Py_ssize_t)(sizeof(PyObject) + PUT_FIELDS * sizeof(PyObject *));
+    for (int i = 0; i < PUT_FIELDS; i++) {
+        PyObject *member = PyObject_GetAttr(Put, put_field_name(i));
+        if (member == NULL)
+            return 0;
+        if (Py_IS_TYPE(member, &PyMemberDescr_Type))
+            layout->offsets[i] = ((PyMemberDescrObject *)member)->d_member->offset;
+        layout->plain = layout->plain && layout->offsets[i] >= (Py_ssize_t)sizeof(PyObject);
+        Py_DECREF(member);
+    }
+    return 1;
+}
+
+static PyObject **put_slot(const Layout *layout, PyObject *put, int field) {
+    return layout->plain && Py_IS_TYPE(put, layout->type) ? (PyObject **)((char *)put + layout->offsets[field]) : NULL;
+}
+
+static PyObject *put_field(const Layout *layout, PyObject *put, int field) {
+    PyObject **slot = put_slot(layout, put, field);
+    return slot != NULL && *slot != NULL ? Py_NewRef(*slot) : PyObject_GetAttr(put, put_field_name(field));
+}
+
+static int set_put_value(const Layout *layout, PyObject *put, PyObject *value) {
+    PyObject **slot = put_slot(layout, put, VALUE);
+    if (slot == NULL)
+        return PyObject_SetAttr(put, s_value, value) == 0;
+    Py_XSETREF(*slot, Py_NewRef(value));
+    return 1;
+}
+
+/* A Put without a value. */
+static PyObject *make_put(const Layout *layout, PyObject *record, PyObject *wake, PyObject *waits, PyObject *cause, PyObject *at) {
+    PyObject *fields[] = {record, wake, waits, cause, at, Py_None};
+    if (!layout->plain)
+        return PyObject_Vectorcall((PyObject *)layout->type, fields, PUT_FIELDS, NULL);
+    PyObject *put = layout->type->tp_alloc(layout->type, 0);
+    for (int i = 0; put != NULL && i < PUT_FIELDS; i++)
+        *put_slot(layout, put, i) = Py_NewRef(fields[i]);
+    return put;
+}
+
 /* --- take */
 
 #define TALLIES 16
@@ -54,7 +119,8 @@ typedef struct {
 
 typedef struct {
     /* given, borrowed */
-    PyObject *lanes, *view, *overlay_puts, *put, *has, *source, *apply, *key_of, *home, *states, *outputs, *pending, *count, *Event, *Put, *none, *parked, *number;
+    PyObject *lanes, *view, *overlay_puts, *decoded, *has, *aggregate, *groups, *changed, *source, *apply, *key_of, *home, *states, *outputs, *pending, *count, *Event, *none, *parked, *number;
+    Layout layout;
     /* the lane of the last record, owned */
     PyObject *lane, *place, *homes, *head, *decode, *key_field;
     long long next, seen;
@@ -249,37 +315,52 @@ static PyObject *asked_for(PyObject *asked, PyObject *address) {
     return Py_NewRef(found == NULL ? Py_None : found);
 }
 
+/* Whether there is a committed record: 1, 0, or -1 with an error. */
+static int is_there(Run *run, PyObject *address) {
+    PyObject *topic = PyTuple_GET_ITEM(address, 0), *key = PyTuple_GET_ITEM(address, 1), *decoded = PyDict_GetItemWithError(run->decoded, topic);
+    int there = decoded != NULL && PyDict_CheckExact(decoded) ? PyDict_Contains(decoded, key) : 0;
+    if (there != 0 || PyErr_Occurred())
+        return there == 1 ? 1 : -1;
+    PyObject *has = PyObject_CallFunctionObjArgs(run->has, topic, key, NULL);
+    there = has == NULL ? -1 : PyObject_IsTrue(has);
+    Py_XDECREF(has);
+    return there;
+}
+
+/* A record comes or goes: the overlay has to know, as Overlay.put tells it. */
+static int comes_or_goes(Run *run, PyObject *address, PyObject *there) {
+    PyObject *topic = PyTuple_GET_ITEM(address, 0), *key = PyTuple_GET_ITEM(address, 1);
+    PyObject *aggregate = PyObject_CallFunctionObjArgs(run->aggregate, topic, key, NULL);
+    PyObject *group = aggregate == NULL ? NULL : PyTuple_Pack(2, topic, aggregate);
+    PyObject *members = group == NULL ? NULL : Py_XNewRef(PyDict_GetItemWithError(run->changed, group));
+    if (group != NULL && members == NULL && !PyErr_Occurred() && (members = PyDict_New()) != NULL && PyDict_SetItem(run->changed, group, members) < 0)
+        Py_CLEAR(members);
+    int ok = members != NULL && PyDict_SetItem(members, key, there) == 0 && PyDict_SetItem(run->groups, address, aggregate) == 0;
+    Py_XDECREF(members);
+    Py_XDECREF(group);
+    Py_XDECREF(aggregate);
+    return ok;
+}
+
 static int keep_put(Run *run, Step *step, PyObject *address, PyObject *record, PyObject *at) {
     PyObject *last = PyDict_GetItemWithError(run->overlay_puts, address);
     int there;
     if (last != NULL) {
-        PyObject *now = PyObject_GetAttr(last, s_record);
-        if (now == NULL)
-            return 0;
-        there = now != Py_None;
-        Py_DECREF(now);
-    } else {
-        PyObject *has = PyObject_CallFunctionObjArgs(run->has, PyTuple_GET_ITEM(address, 0), PyTuple_GET_ITEM(address, 1), NULL);
-        if (has == NULL)
-            return 0;
-        there = has == Py_True;
-        Py_DECREF(has);
-    }
+        PyObject *now = put_field(&run->layout, last, RECORD);
+        there = now == NULL ? -1 : now != Py_None;
+        Py_XDECREF(now);
+    } else
+        there = PyErr_Occurred() ? -1 : is_there(run, address);
+    if (there < 0)
+        return 0;
     PyObject *wake = asked_for(step->wakes, address), *waits = asked_for(step->waits, address);
-    PyObject *fields[] = {record, wake, waits, run->place, at};
-    PyObject *put = PyObject_Vectorcall(run->Put, fields, 5, NULL);
+    PyObject *put = make_put(&run->layout, record, wake, waits, run->place, at);
     Py_DECREF(wake);
     Py_DECREF(waits);
     if (put == NULL)
         return 0;
-    int ok;
-    if (there == (record != Py_None))
-        ok = PyDict_SetItem(run->overlay_puts, address, put) == 0;
-    else { /* a record comes or goes: the overlay has to know */
-        PyObject *done = PyObject_CallFunctionObjArgs(run->put, address, put, NULL);
-        ok = done != NULL;
-        Py_XDECREF(done);
-    }
+    int ok = there == (record != Py_None) || comes_or_goes(run, address, record != Py_None ? Py_True : Py_False);
+    ok = ok && PyDict_SetItem(run->overlay_puts, address, put) == 0;
     Py_DECREF(put);
     return ok;
 }
@@ -334,17 +415,18 @@ static int take_one(Run *run, PyObject *record) {
     return result;
 }
 
-PyDoc_STRVAR(take_doc, "take(records, start, lanes, view, puts, put, has, source, apply, key_of, home, states, outputs, pending, count, Event, Put,\n"
-                       "     no_headers, parked, number)\n"
+PyDoc_STRVAR(take_doc, "take(records, start, lanes, view, puts, decoded, has, aggregate, groups, changed, source, apply, key_of, home, states, outputs,\n"
+                       "     pending, count, Event, Put, no_headers, parked, number)\n"
                        "-> index of the first record from `start` on that has not been taken; len(records) when all were.");
 
 static PyObject *take(PyObject *module, PyObject *args) {
-    PyObject *records;
+    PyObject *records, *Put;
     Py_ssize_t start;
     Run run = {NULL};
-    if (!PyArg_ParseTuple(args, "O!nO!OO!OOOOOOO!O!O!OOOOOO", &PyList_Type, &records, &start, &PyDict_Type, &run.lanes, &run.view, &PyDict_Type,
-                          &run.overlay_puts, &run.put, &run.has, &run.source, &run.apply, &run.key_of, &run.home, &PyFrozenSet_Type, &run.states, &PyFrozenSet_Type,
-                          &run.outputs, &PyList_Type, &run.pending, &run.count, &run.Event, &run.Put, &run.none, &run.parked, &run.number))
+    if (!PyArg_ParseTuple(args, "O!nO!OO!O!OOO!O!OOOOO!O!O!OOOOOO", &PyList_Type, &records, &start, &PyDict_Type, &run.lanes, &run.view, &PyDict_Type,
+                          &run.overlay_puts, &PyDict_Type, &run.decoded, &run.has, &run.aggregate, &PyDict_Type, &run.groups, &PyDict_Type, &run.changed, &run.source, &run.apply, &run.key_of, &run.home, &PyFrozenSet_Type, &run.states, &PyFrozenSet_Type,
+                          &run.outputs, &PyList_Type, &run.pending, &run.count, &run.Event, &Put, &run.none, &run.parked, &run.number) ||
+        !layout_of(Put, &run.layout))
         return NULL;
     int went = 1;
     Py_ssize_t at = start;
@@ -429,17 +511,17 @@ static int caused(Tallied *tallied, PyObject *counts, PyObject *cause, PyObject 
 
 /* One state record as it is written; the put keeps the encoded value too. */
 static PyObject *written(PyObject *address, PyObject *put, PyObject *framers, PyObject *frame, PyObject *state_headers, PyObject *number,
-                         PyObject *nothing, Py_ssize_t largest, PyObject *Write) {
+                         PyObject *nothing, Py_ssize_t largest, const Layout *layout, PyObject *Write) {
     PyObject *topic = PyTuple_GET_ITEM(address, 0), *write = NULL, *key = NULL, *value = NULL, *heads = NULL;
-    PyObject *record = PyObject_GetAttr(put, s_record), *wake = PyObject_GetAttr(put, s_wake), *waits = PyObject_GetAttr(put, s_waits);
-    PyObject *at = PyObject_GetAttr(put, s_at);
+    PyObject *record = put_field(layout, put, RECORD), *wake = put_field(layout, put, WAKE), *waits = put_field(layout, put, WAITS);
+    PyObject *at = put_field(layout, put, AT);
     if (record == NULL || wake == NULL || waits == NULL || at == NULL)
         goto done;
     key = PyUnicode_AsUTF8String(PyTuple_GET_ITEM(address, 1));
     if (key == NULL)
         goto done;
     value = record == Py_None ? Py_NewRef(Py_None) : framed(framers, frame, topic, record, largest);
-    if (value == NULL || PyObject_SetAttr(put, s_value, value) < 0)
+    if (value == NULL || !set_put_value(layout, put, value))
         goto done;
     heads = record == Py_None || (wake == Py_None && waits == Py_None) ? Py_NewRef(nothing)
                                                                        : PyObject_CallFunctionObjArgs(state_headers, wake, waits, NULL);
@@ -458,23 +540,25 @@ done:
     return write;
 }
 
-PyDoc_STRVAR(frames_doc, "frames(puts, framers, frame, state_headers, number, largest, Write, out, counts)\n"
+PyDoc_STRVAR(frames_doc, "frames(puts, framers, frame, state_headers, number, largest, Put, Write, out, counts)\n"
                          "Appends what is to be written to `out` and adds to `counts`: (cause, topic) -> how many.\n"
                          "`framers`: topic -> (head, encode); `frame` does what they do not.");
 
 static PyObject *frames(PyObject *module, PyObject *args) {
-    PyObject *puts, *framers, *frame, *state_headers, *number, *Write, *out, *counts, *address, *put, *nothing = PyTuple_New(0);
+    PyObject *puts, *framers, *frame, *state_headers, *number, *Put, *Write, *out, *counts, *address, *put, *nothing = PyTuple_New(0);
     Py_ssize_t largest, at = 0;
     Tallied tallied = {.used = 0};
-    if (nothing == NULL || !PyArg_ParseTuple(args, "O!O!OOOnOO!O!", &PyDict_Type, &puts, &PyDict_Type, &framers, &frame, &state_headers, &number, &largest,
-                                             &Write, &PyList_Type, &out, &PyDict_Type, &counts)) {
+    Layout layout;
+    if (nothing == NULL || !PyArg_ParseTuple(args, "O!O!OOOnOOO!O!", &PyDict_Type, &puts, &PyDict_Type, &framers, &frame, &state_headers, &number, &largest,
+                                             &Put, &Write, &PyList_Type, &out, &PyDict_Type, &counts) ||
+        !layout_of(Put, &layout)) {
         Py_XDECREF(nothing);
         return NULL;
     }
     int ok = 1;
     while (ok && PyDict_Next(puts, &at, &address, &put)) {
-        PyObject *write = written(address, put, framers, frame, state_headers, number, nothing, largest, Write);
-        PyObject *cause = write == NULL ? NULL : PyObject_GetAttr(put, s_cause);
+        PyObject *write = written(address, put, framers, frame, state_headers, number, nothing, largest, &layout, Write);
+        PyObject *cause = write == NULL ? NULL : put_field(&layout, put, CAUSE);
         ok = cause != NULL && PyList_Append(out, write) == 0 && caused(&tallied, counts, cause, PyTuple_GET_ITEM(address, 0));
         Py_XDECREF(cause);
         Py_XDECREF(write);
@@ -617,12 +701,13 @@ static PyObject *outs(PyObject *module, PyObject *args) {
 /* --- merge */
 
 typedef struct {
-    PyObject *topic, *values, *members, *decoded, *wakes; /* owned */
+    PyObject *topic, *values, *aggregate, *members, *decoded, *wakes; /* owned; members: of each aggregate, NULL when nobody has asked for them */
 } Kept;
 
 typedef struct {
     /* given, borrowed */
-    PyObject *shelves, *decoded, *wakes, *waits, *popped, *heap, *heappush, *twin;
+    PyObject *shelves, *decoded, *wakes, *waits, *popped, *heap, *heappush, *twin, *groups;
+    Layout layout;
     Kept kept[TALLIES];
     int used;
 } Merge;
@@ -631,6 +716,7 @@ static void forget_kept(Merge *merge) {
     for (int i = 0; i < merge->used; i++) {
         Py_DECREF(merge->kept[i].topic);
         Py_XDECREF(merge->kept[i].values);
+        Py_XDECREF(merge->kept[i].aggregate);
         Py_XDECREF(merge->kept[i].members);
         Py_XDECREF(merge->kept[i].decoded);
         Py_XDECREF(merge->kept[i].wakes);
@@ -649,15 +735,79 @@ static Kept *kept_of(Merge *merge, PyObject *topic) {
     *kept = (Kept){.topic = Py_NewRef(topic)};
     PyObject *shelf = PyDict_GetItemWithError(merge->shelves, topic);
     kept->values = shelf == NULL ? NULL : PyObject_GetAttr(shelf, s_values);
-    kept->members = kept->values == NULL ? NULL : PyObject_GetAttr(shelf, s_members);
+    kept->aggregate = kept->values == NULL ? NULL : PyObject_GetAttr(shelf, s_aggregate);
+    PyObject *members = kept->aggregate == NULL ? NULL : PyObject_GetAttr(shelf, s_members);
+    if (members != NULL && members != Py_None)
+        kept->members = PyObject_GetAttr(members, s_groups);
+    Py_XDECREF(members);
     kept->decoded = Py_XNewRef(PyDict_GetItemWithError(merge->decoded, topic));
     kept->wakes = Py_XNewRef(PyDict_GetItemWithError(merge->wakes, topic));
-    if (kept->members != NULL && kept->decoded != NULL && kept->wakes != NULL && PyDict_CheckExact(kept->values) && PyDict_CheckExact(kept->decoded) &&
-        PyDict_CheckExact(kept->wakes))
+    if (!PyErr_Occurred() && members != NULL && kept->decoded != NULL && kept->wakes != NULL && PyDict_CheckExact(kept->values) &&
+        PyDict_CheckExact(kept->decoded) && PyDict_CheckExact(kept->wakes) && (kept->members == NULL || PyDict_CheckExact(kept->members)))
         return kept;
     if (!PyErr_Occurred())
         PyErr_SetObject(PyExc_KeyError, topic);
     return NULL;
+}
+
+/* Where the member is in a sorted list, or would be; -1: an error. */
+static Py_ssize_t place_in(PyObject *list, PyObject *member) {
+    Py_ssize_t low = 0, high = PyList_GET_SIZE(list);
+    while (low < high) {
+        Py_ssize_t middle = (low + high) / 2;
+        int less = PyObject_RichCompareBool(PyList_GET_ITEM(list, middle), member, Py_LT);
+        if (less < 0)
+            return -1;
+        if (less)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* As Groups.add and Groups.remove (streams/store.py). 0: unusual, nothing has been changed; -1: an error. */
+static int member_comes(PyObject *members, PyObject *group, PyObject *key) {
+    PyObject *found = PyDict_GetItemWithError(members, group);
+    if (found == NULL)
+        return PyErr_Occurred() || PyDict_SetItem(members, group, key) < 0 ? -1 : 1;
+    if (PyList_CheckExact(found)) {
+        Py_ssize_t place = place_in(found, key);
+        return place < 0 || PyList_Insert(found, place, key) < 0 ? -1 : 1;
+    }
+    int first = PyObject_RichCompareBool(found, key, Py_LT);
+    PyObject *both = first < 0 ? NULL : first ? Py_BuildValue("[OO]", found, key) : Py_BuildValue("[OO]", key, found);
+    int done = both != NULL && PyDict_SetItem(members, group, both) == 0 ? 1 : -1;
+    Py_XDECREF(both);
+    return done;
+}
+
+static int member_goes(PyObject *members, PyObject *group, PyObject *key) {
+    PyObject *found = PyDict_GetItemWithError(members, group);
+    if (found == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    if (!PyList_CheckExact(found))
+        return PyDict_DelItem(members, group) == 0 ? 1 : -1;
+    Py_ssize_t place = place_in(found, key);
+    if (place < 0 || place >= PyList_GET_SIZE(found))
+        return place < 0 ? -1 : 0;
+    if (PyList_SetSlice(found, place, place + 1, NULL) < 0)
+        return -1;
+    return PyList_GET_SIZE(found) == 1 && PyDict_SetItem(members, group, PyList_GET_ITEM(found, 0)) < 0 ? -1 : 1;
+}
+
+/* The aggregate's keys are kept too: does this record come or go? */
+static int group(Merge *merge, Kept *kept, PyObject *address, int comes) {
+    PyObject *key = PyTuple_GET_ITEM(address, 1);
+    int there = PyDict_Contains(kept->values, key);
+    if (there < 0 || there == comes)
+        return there < 0 ? -1 : 1;
+    PyObject *of = Py_XNewRef(PyDict_GetItemWithError(merge->groups, address));
+    if (of == NULL && !PyErr_Occurred())
+        of = PyObject_CallFunctionObjArgs(kept->aggregate, PyTuple_GET_ITEM(address, 0), key, NULL);
+    int done = of == NULL ? -1 : comes ? member_comes(kept->members, of, key) : member_goes(kept->members, of, key);
+    Py_XDECREF(of);
+    return done;
 }
 
 static int drop_item(PyObject *dict, PyObject *key) {
@@ -694,11 +844,9 @@ static int merge_one(Merge *merge, Kept *kept, PyObject *address, PyObject *reco
     int waited = PyDict_GET_SIZE(merge->waits) ? PyDict_Contains(merge->waits, address) : 0;
     if (waited != 0)
         return waited < 0 ? -1 : 0;
-    if (kept->members != Py_None) { /* the aggregate's keys are kept too: only a record that stays is usual */
-        int there = PyDict_Contains(kept->values, key);
-        if (there < 0 || there != (value != Py_None))
-            return there < 0 ? -1 : 0;
-    }
+    int grouped = kept->members == NULL ? 1 : group(merge, kept, address, value != Py_None);
+    if (grouped != 1)
+        return grouped;
     if (value == Py_None)
         return drop_item(kept->values, key) && drop_item(kept->decoded, key) && drop_item(kept->wakes, key) ? 1 : -1;
     if (PyDict_SetItem(kept->values, key, value) < 0 || PyDict_SetItem(kept->decoded, key, record) < 0)
@@ -708,8 +856,9 @@ static int merge_one(Merge *merge, Kept *kept, PyObject *address, PyObject *reco
 
 static int merge_put(Merge *merge, PyObject *address, PyObject *put) {
     Kept *kept = kept_of(merge, PyTuple_GET_ITEM(address, 0));
-    PyObject *record = PyObject_GetAttr(put, s_record), *wake = PyObject_GetAttr(put, s_wake), *waits = PyObject_GetAttr(put, s_waits),
-             *value = PyObject_GetAttr(put, s_value);
+    const Layout *layout = &merge->layout;
+    PyObject *record = put_field(layout, put, RECORD), *wake = put_field(layout, put, WAKE), *waits = put_field(layout, put, WAITS),
+             *value = put_field(layout, put, VALUE);
     int done = kept == NULL || record == NULL || wake == NULL || waits == NULL || value == NULL ? -1
                                                                                                : merge_one(merge, kept, address, record, wake, waits, value);
     Py_XDECREF(record);
@@ -726,15 +875,18 @@ static int merge_put(Merge *merge, PyObject *address, PyObject *put) {
     return done == 1;
 }
 
-PyDoc_STRVAR(merge_doc, "merge(puts, shelves, decoded, wakes, waits, popped, heap, heappush, twin)\n"
+PyDoc_STRVAR(merge_doc, "merge(puts, Put, shelves, decoded, wakes, waits, popped, heap, heappush, twin, groups)\n"
+                        "`groups`: address -> aggregate, of those that are known. "
                         "What is unusual is given to `twin` alone, as {address: put}. The shelves are dicts, and nobody is told of wakes.");
 
 static PyObject *merge(PyObject *module, PyObject *args) {
-    PyObject *puts, *address, *put;
+    PyObject *puts, *Put, *address, *put;
     Py_ssize_t at = 0;
     Merge run = {NULL};
-    if (!PyArg_ParseTuple(args, "O!O!O!O!O!O!O!OO", &PyDict_Type, &puts, &PyDict_Type, &run.shelves, &PyDict_Type, &run.decoded, &PyDict_Type, &run.wakes,
-                          &PyDict_Type, &run.waits, &PySet_Type, &run.popped, &PyList_Type, &run.heap, &run.heappush, &run.twin))
+    if (!PyArg_ParseTuple(args, "O!OO!O!O!O!O!O!OOO!", &PyDict_Type, &puts, &Put, &PyDict_Type, &run.shelves, &PyDict_Type, &run.decoded, &PyDict_Type, &run.wakes,
+                          &PyDict_Type, &run.waits, &PySet_Type, &run.popped, &PyList_Type, &run.heap, &run.heappush, &run.twin,
+                          &PyDict_Type, &run.groups) ||
+        !layout_of(Put, &run.layout))
         return NULL;
     int ok = 1;
     while (ok && PyDict_Next(puts, &at, &address, &put))

@@ -142,7 +142,7 @@ class Column:
         """The turn is committed."""
         entries = self._entries or ()
         records = {**Counter(map(TOPIC, self._overlay.puts)), self.progress_topic: len(entries)}
-        self.memory.merge(self._overlay.puts)
+        self.memory.merge(self._overlay.puts, self._overlay.groups)
         self.book.merge(entries)
         self.reflected.committed(records, max((entry.at for entry in entries), default=0))
         self.memory.flush(self.mark)
@@ -234,7 +234,8 @@ class Column:
         """Take what is not unusual from there on, the compiled way; where that ends."""
         processor, overlay, memory = self.world.processor, self._overlay, self.memory
         after: int = quick.library.take(
-            records, at, self._lanes, self._view, overlay.puts, overlay.put, memory.has, processor.source, processor.apply, self.world.routes.key_of,
+            records, at, self._lanes, self._view, overlay.puts, memory.decoded, memory.has,
+            memory.aggregate, overlay.groups, overlay.changed, processor.source, processor.apply, self.world.routes.key_of,
             self._home, self._states, self._outputs, self._pending, self._count, Event, Put, NO_HEADERS, Fate.PARKED, self.number,
         )  # fmt: skip
         if after > at:
@@ -450,7 +451,7 @@ class Column:
         number, frame, puts = self.number, self._frame, self._overlay.puts
         if quick.library is not None:
             framers: dict[str, Framer] = self._shortcuts.framers
-            quick.library.frames(puts, framers, frame, headers.state, number, LARGEST, Write, out, produced)
+            quick.library.frames(puts, framers, frame, headers.state, number, LARGEST, Put, Write, out, produced)
             return
         for (topic, key), put in puts.items():
             record, wake, waits, cause, at = put.record, put.wake, put.waits, put.cause, put.at

@@ -6,11 +6,10 @@ the commit is known: `Overlay` is what the open transaction says, `Memory.merge`
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +23,7 @@ from streams.tables import Tables
 
 Address = tuple[str, str]
 """(state topic, record key)"""
+UNKNOWN: Final[Mapping[Address, str]] = {}
 
 
 class Put(msgspec.Struct, gc=False):
@@ -184,10 +184,12 @@ class Memory:
         for note in notes:
             self._remember(*note)
 
-    def merge(self, puts: Mapping[Address, Put]) -> None:
-        """The transaction is committed."""
+    def merge(self, puts: Mapping[Address, Put], groups: Mapping[Address, str] = UNKNOWN) -> None:
+        """The transaction is committed. `groups`: aggregates that have been found out already."""
         if quick.library is not None and type(self.store) is DictStore:
-            quick.library.merge(puts, self._shelves, self.decoded, self._wakes, self._waits, self._popped, self._heap, heappush, self._merge)
+            quick.library.merge(
+                puts, Put, self._shelves, self.decoded, self._wakes, self._waits, self._popped, self._heap, heappush, self._merge, groups
+            )  # fmt: skip
         else:
             self._merge(puts)
         self._popped.clear()
@@ -262,7 +264,8 @@ class Overlay:
         self._memory = memory
         self._tables = tables
         self._serde = serde
-        self._changed: dict[Address, dict[str, bool]] = defaultdict(dict)  # (topic, aggregate) -> key -> whether it is there
+        self.changed: dict[Address, dict[str, bool]] = {}  # (topic, aggregate) -> key -> whether it is there
+        self.groups: dict[Address, str] = {}  # aggregates of the records that have come or gone
 
     def view(self) -> View:
         """What a processor is shown: this, with `get` compiled for what is put or decoded."""
@@ -279,7 +282,7 @@ class Overlay:
     def keys(self, topic: str, aggregate: str) -> Sequence[str]:
         """Keys of the aggregate's records in one state topic, sorted."""
         base = self._memory.keys(topic, aggregate)
-        changed = self._changed.get((topic, aggregate))
+        changed = self.changed.get((topic, aggregate))
         if not changed:
             return tuple(base)
         return sorted({*(key for key in base if changed.get(key, True)), *(key for key, there in changed.items() if there)})
@@ -297,7 +300,8 @@ class Overlay:
         last = self.puts.get(address)
         there = self._memory.has(*address) if last is None else last.record is not None
         if there != (put.record is not None):
-            self._changed[(address[0], self._memory.aggregate(*address))][address[1]] = put.record is not None
+            aggregate = self.groups[address] = self._memory.aggregate(*address)
+            self.changed.setdefault((address[0], aggregate), {})[address[1]] = put.record is not None
         self.puts[address] = put
 
     def aggregates(self) -> list[str]:
