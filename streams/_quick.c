@@ -72,7 +72,7 @@ static int layout_of(PyObject *Put, Layout *layout) {
         PyObject *member = PyObject_GetAttr(Put, put_field_name(i));
         if (member == NULL)
             return 0;
-        if (Py_IS_TYPE(member, &PyMemberDescr_Type))
+        if (Py_IS_TYPE(member, &PyMemberDescr_Type) && ((PyMemberDescrObject *)member)->d_member->type == T_OBJECT_EX)
             layout->offsets[i] = ((PyMemberDescrObject *)member)->d_member->offset;
         layout->plain = layout->plain && layout->offsets[i] >= (Py_ssize_t)sizeof(PyObject);
         Py_DECREF(member);
@@ -106,6 +106,58 @@ static PyObject *make_put(const Layout *layout, PyObject *record, PyObject *wake
     for (int i = 0; put != NULL && i < PUT_FIELDS; i++)
         *put_slot(layout, put, i) = Py_NewRef(fields[i]);
     return put;
+}
+
+/* Walks through the puts of a transaction. They have long left the processor's caches when they are come to again, so those that
+   follow are asked for a few steps before: first what the dict points at, then what that points at. */
+typedef struct {
+    PyObject *puts;
+    Py_ssize_t at, near, far;
+} Walk;
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ASK_FOR(memory) __builtin_prefetch(memory)
+#else
+#define ASK_FOR(memory) (void)(memory)
+#endif
+#define NEAR 4
+#define FAR 8
+
+static void look_ahead(Walk *walk) {
+    PyObject *address, *put;
+    if (PyDict_Next(walk->puts, &walk->far, &address, &put)) {
+        ASK_FOR(address);
+        ASK_FOR(put);
+        ASK_FOR((char *)put + 64);
+    }
+}
+
+static void look_nearer(Walk *walk, const Layout *layout) {
+    PyObject *address, *put;
+    if (PyDict_Next(walk->puts, &walk->near, &address, &put)) {
+        ASK_FOR(PyTuple_GET_ITEM(address, 1));
+        PyObject **slot = put_slot(layout, put, RECORD);
+        if (slot != NULL)
+            ASK_FOR(*slot);
+        slot = put_slot(layout, put, VALUE);
+        if (slot != NULL)
+            ASK_FOR(*slot);
+    }
+}
+
+static Walk walk_through(PyObject *puts, const Layout *layout) {
+    Walk walk = {puts, 0, 0, 0};
+    for (int i = 0; i < FAR; i++)
+        look_ahead(&walk);
+    for (int i = 0; i < NEAR; i++)
+        look_nearer(&walk, layout);
+    return walk;
+}
+
+static int next_put(Walk *walk, const Layout *layout, PyObject **address, PyObject **put) {
+    look_ahead(walk);
+    look_nearer(walk, layout);
+    return PyDict_Next(walk->puts, &walk->at, address, put);
 }
 
 /* --- take */
@@ -546,7 +598,7 @@ PyDoc_STRVAR(frames_doc, "frames(puts, framers, frame, state_headers, number, la
 
 static PyObject *frames(PyObject *module, PyObject *args) {
     PyObject *puts, *framers, *frame, *state_headers, *number, *Put, *Write, *out, *counts, *address, *put, *nothing = PyTuple_New(0);
-    Py_ssize_t largest, at = 0;
+    Py_ssize_t largest;
     Tallied tallied = {.used = 0};
     Layout layout;
     if (nothing == NULL || !PyArg_ParseTuple(args, "O!O!OOOnOOO!O!", &PyDict_Type, &puts, &PyDict_Type, &framers, &frame, &state_headers, &number, &largest,
@@ -556,7 +608,8 @@ static PyObject *frames(PyObject *module, PyObject *args) {
         return NULL;
     }
     int ok = 1;
-    while (ok && PyDict_Next(puts, &at, &address, &put)) {
+    Walk walk = walk_through(puts, &layout);
+    while (ok && next_put(&walk, &layout, &address, &put)) {
         PyObject *write = written(address, put, framers, frame, state_headers, number, nothing, largest, &layout, Write);
         PyObject *cause = write == NULL ? NULL : put_field(&layout, put, CAUSE);
         ok = cause != NULL && PyList_Append(out, write) == 0 && caused(&tallied, counts, cause, PyTuple_GET_ITEM(address, 0));
@@ -849,7 +902,10 @@ static int merge_one(Merge *merge, Kept *kept, PyObject *address, PyObject *reco
         return grouped;
     if (value == Py_None)
         return drop_item(kept->values, key) && drop_item(kept->decoded, key) && drop_item(kept->wakes, key) ? 1 : -1;
-    if (PyDict_SetItem(kept->values, key, value) < 0 || PyDict_SetItem(kept->decoded, key, record) < 0)
+    Py_ssize_t before = PyDict_GET_SIZE(kept->values);
+    if (PyDict_SetItem(kept->values, key, value) < 0)
+        return -1;
+    if (PyDict_GET_SIZE(kept->values) == before && PyDict_SetItem(kept->decoded, key, record) < 0) /* it is not new */
         return -1;
     return (wake == Py_None ? drop_item(kept->wakes, key) : keep_wake(merge, kept, address, wake)) ? 1 : -1;
 }
@@ -881,7 +937,6 @@ PyDoc_STRVAR(merge_doc, "merge(puts, Put, shelves, decoded, wakes, waits, popped
 
 static PyObject *merge(PyObject *module, PyObject *args) {
     PyObject *puts, *Put, *address, *put;
-    Py_ssize_t at = 0;
     Merge run = {NULL};
     if (!PyArg_ParseTuple(args, "O!OO!O!O!O!O!O!OOO!", &PyDict_Type, &puts, &Put, &PyDict_Type, &run.shelves, &PyDict_Type, &run.decoded, &PyDict_Type, &run.wakes,
                           &PyDict_Type, &run.waits, &PySet_Type, &run.popped, &PyList_Type, &run.heap, &run.heappush, &run.twin,
@@ -889,7 +944,8 @@ static PyObject *merge(PyObject *module, PyObject *args) {
         !layout_of(Put, &run.layout))
         return NULL;
     int ok = 1;
-    while (ok && PyDict_Next(puts, &at, &address, &put))
+    Walk walk = walk_through(puts, &run.layout);
+    while (ok && next_put(&walk, &run.layout, &address, &put))
         ok = merge_put(&run, address, put);
     forget_kept(&run);
     if (!ok)

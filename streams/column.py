@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
 from typing import Any, Final
 
 from hub.errors import CrossdockError, Refuse, Retry, Stop
@@ -31,9 +30,6 @@ WAKES_A_TURN: Final = 1_000
 NO_HEADERS: Final[dict[str, bytes]] = {}
 REMEMBERED: Final = 1 << 16
 """Keys of an input whose partition has been checked and is not computed again."""
-
-TOPIC: Final = itemgetter(0)
-"""Of an address."""
 
 
 class Column:
@@ -64,6 +60,7 @@ class Column:
     def _begin(self) -> None:
         self._overlay = Overlay(self.memory, self.world.tables, self.world.serde)
         self._pending: list[Pending] = []
+        self._kept: Counter[str] = Counter()  # state records to be written, by topic
         self._popped: list[tuple[int, str, str]] = []
         self._shown: list[Address] = []
         self._lanes: dict[str, Lane] = {}
@@ -141,7 +138,7 @@ class Column:
     def merge(self) -> None:
         """The turn is committed."""
         entries = self._entries or ()
-        records = {**Counter(map(TOPIC, self._overlay.puts)), self.progress_topic: len(entries)}
+        records = {**self._kept, self.progress_topic: len(entries)}
         self.memory.merge(self._overlay.puts, self._overlay.groups)
         self.book.merge(entries)
         self.reflected.committed(records, max((entry.at for entry in entries), default=0))
@@ -427,8 +424,12 @@ class Column:
                     produced[cause, write.topic] = produced.get((cause, write.topic), 0) + 1
                 after = at + 1
             at = after
-        self._frames(out, produced)
-        for (cause, topic), n in produced.items():
+        kept: dict[tuple[Place, str], int] = {}
+        self._frames(out, kept)
+        self._kept = Counter()
+        for (cause, topic), n in kept.items():
+            self._kept[topic] += n
+        for (cause, topic), n in (*produced.items(), *kept.items()):
             self.book.delta(cause).produce(topic, n)
         return out
 

@@ -209,8 +209,10 @@ class Memory:
                 decoded.pop(key, None)
                 noted(topic, key, None, None)
             else:
+                before = len(shelf)
                 shelf.put(key, put.value)
-                decoded[key] = put.record
+                if len(shelf) == before:  # a new one may never be looked at again, as the entries of a ledger: decoded when it is
+                    decoded[key] = put.record
                 if put.wake is not None or put.waits is not None or key in wakes or self._waits:
                     noted(topic, key, put.wake, put.waits)
 
