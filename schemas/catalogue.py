@@ -185,6 +185,16 @@ def key_field(topic: str) -> str | None:
 
 
 @cache
+def route(topic: str) -> tuple[tuple[str, ...], int] | None:
+    """The fields that are the key's parts, and which one of them chooses the partition (-1: the whole key); None where it is not as simple as that."""
+    known = spec(topic)
+    fields, chosen = tuple(known.key.split("|")), tuple(known.partition_by.split("|"))
+    if ORIGINAL in fields or not all(map(str.isidentifier, fields)) or (chosen != fields and (len(chosen) > 1 or chosen[0] not in fields)):
+        return None
+    return fields, -1 if chosen == fields else fields.index(chosen[0])
+
+
+@cache
 def _key_fields(topic: str) -> tuple[Callable[[Any], Any], ...]:
     key = spec(topic).key
     if key == ORIGINAL:

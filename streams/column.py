@@ -9,8 +9,7 @@ One turn:  begin -> records -> wakes that are due -> writes -> (commit) -> merge
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from hub.errors import CrossdockError, Refuse, Retry, Stop
@@ -31,9 +30,6 @@ WAKES_A_TURN: Final = 1_000
 NO_HEADERS: Final[dict[str, bytes]] = {}
 REMEMBERED: Final = 1 << 16
 """Keys of an input whose partition has been checked and is not computed again."""
-
-TOPIC: Final = itemgetter(0)
-"""Of an address."""
 
 
 class Column:
@@ -64,6 +60,7 @@ class Column:
     def _begin(self) -> None:
         self._overlay = Overlay(self.memory, self.world.tables, self.world.serde)
         self._pending: list[Pending] = []
+        self._kept: Counter[str] = Counter()  # state records to be written, by topic
         self._popped: list[tuple[int, str, str]] = []
         self._shown: list[Address] = []
         self._lanes: dict[str, Lane] = {}
@@ -74,6 +71,8 @@ class Column:
         self._torn = False
         self._events = 0
         self._touched = False
+        self._view = self._overlay.view()
+        self._routes: dict[str, Any] = {}  # what the compiled loop has learnt of outputs; partitions may be others in the next turn
         self.dead: list[tuple[str, str]] = []  # (source, reason) of the turn's dead letters
         self.blocked: Retry | None = None  # a dependency did not answer; what was done before it stands
         self.poisoned = False  # one more dead letter would be more than the limit; what was done before it stands
@@ -139,8 +138,8 @@ class Column:
     def merge(self) -> None:
         """The turn is committed."""
         entries = self._entries or ()
-        records = {**Counter(map(TOPIC, self._overlay.puts)), self.progress_topic: len(entries)}
-        self.memory.merge(self._overlay.puts)
+        records = {**self._kept, self.progress_topic: len(entries)}
+        self.memory.merge(self._overlay.puts, self._overlay.groups)
         self.book.merge(entries)
         self.reflected.committed(records, max((entry.at for entry in entries), default=0))
         self.memory.flush(self.mark)
@@ -232,7 +231,8 @@ class Column:
         """Take what is not unusual from there on, the compiled way; where that ends."""
         processor, overlay, memory = self.world.processor, self._overlay, self.memory
         after: int = quick.library.take(
-            records, at, self._lanes, overlay, overlay.puts, overlay.put, memory.has, processor.source, processor.apply, self.world.routes.key_of,
+            records, at, self._lanes, self._view, overlay.puts, memory.decoded, memory.has,
+            memory.aggregate, overlay.groups, overlay.changed, processor.source, processor.apply, self.world.routes.key_of,
             self._home, self._states, self._outputs, self._pending, self._count, Event, Put, NO_HEADERS, Fate.PARKED, self.number,
         )  # fmt: skip
         if after > at:
@@ -320,7 +320,7 @@ class Column:
 
     def _apply(self, event: Input) -> Step:
         try:
-            return self.world.processor.apply(self._overlay, event)
+            return self.world.processor.apply(self._view, event)
         except CrossdockError:
             raise
         except Exception as error:
@@ -414,29 +414,52 @@ class Column:
     def _writes(self) -> list[Write]:
         """Encode what the turn leaves: outputs in order, then each dirty state record once."""
         out: list[Write] = []
-        for pending, cause, at in self._pending:
-            for write in (pending,) if isinstance(pending, Write) else self._encode_out(pending, at):
-                out.append(write)
-                self.book.delta(cause).produce(write.topic)
-        for (cause, topic), n in self._frames(out).items():
+        produced: dict[tuple[Place, str], int] = {}  # how many of each topic each input has caused
+        every, at = self._pending, 0
+        while at < len(every):
+            if quick.library is None or (after := self._outs(at, out, produced)) == at:
+                pending, cause, moment = every[at]
+                for write in (pending,) if isinstance(pending, Write) else self._encode_out(pending, moment):
+                    out.append(write)
+                    produced[cause, write.topic] = produced.get((cause, write.topic), 0) + 1
+                after = at + 1
+            at = after
+        kept: dict[tuple[Place, str], int] = {}
+        self._frames(out, kept)
+        self._kept = Counter()
+        for (cause, topic), n in kept.items():
+            self._kept[topic] += n
+        for (cause, topic), n in (*produced.items(), *kept.items()):
             self.book.delta(cause).produce(topic, n)
         return out
 
-    def _frames(self, out: list[Write]) -> Mapping[tuple[Place, str], int]:
-        """Each dirty state record once; how many of each topic each input has caused."""
+    def _outs(self, at: int, out: list[Write], produced: dict[tuple[Place, str], int]) -> int:
+        """Encode the outputs from there on that are not unusual, the compiled way; where that ends."""
+        after: int = quick.library.outs(
+            self._pending, at, self._routes, self._route, self.world.routes.partition_for, headers.cloud_event,
+            self._shortcuts.framers, self._frame, LARGEST, Out, Write, out, produced,
+        )  # fmt: skip
+        return after
+
+    def _route(self, topic: str) -> tuple[tuple[str, ...], int, int, bool] | None:
+        """Key fields, the one that chooses the partition, partitions and whether headers are wanted; None: always unusual."""
+        route = getattr(self.world.routes, "route", None)
+        found = None if route is None else route(topic)
+        return None if found is None else (*found, self.world.partitions(topic), headers.wanted(topic))
+
+    def _frames(self, out: list[Write], produced: dict[tuple[Place, str], int]) -> None:
+        """Each dirty state record once."""
         number, frame, puts = self.number, self._frame, self._overlay.puts
         if quick.library is not None:
             framers: dict[str, Framer] = self._shortcuts.framers
-            counts: dict[tuple[Place, str], int] = quick.library.frames(puts, framers, frame, headers.state, number, LARGEST, Write, out)
-            return counts
-        produced: dict[tuple[Place, str], int] = {}
+            quick.library.frames(puts, framers, frame, headers.state, number, LARGEST, Put, Write, out, produced)
+            return
         for (topic, key), put in puts.items():
             record, wake, waits, cause, at = put.record, put.wake, put.waits, put.cause, put.at
             value = put.value = None if record is None else frame(topic, record)
             kept = () if record is None or (wake is None and waits is None) else headers.state(wake, waits)
             out.append(new(Write, (topic, key.encode(), value, number, kept, at, record)))
             produced[cause, topic] = produced.get((cause, topic), 0) + 1
-        return produced
 
     def _encode_out(self, out: Out, at: int) -> Sequence[Write]:
         routes, topic = self.world.routes, out.topic

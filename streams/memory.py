@@ -6,22 +6,24 @@ the commit is known: `Overlay` is what the open transaction says, `Memory.merge`
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from hub.errors import Refuse, Stop
+from streams import quick
 from streams.headers import read_state
 from streams.ports import Content, Place, Serde
+from streams.step import View
 from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Shelf, Store
 from streams.tables import Tables
 
 Address = tuple[str, str]
 """(state topic, record key)"""
+UNKNOWN: Final[Mapping[Address, str]] = {}
 
 
 class Put(msgspec.Struct, gc=False):
@@ -47,7 +49,7 @@ class Memory:
     def _begin(self) -> None:
         self._shelves = self.store.shelves
         self._value = {topic: shelf.get for topic, shelf in self._shelves.items()}
-        self._decoded: dict[str, dict[str, Any]] = {topic: {} for topic in self._shelves}
+        self.decoded: dict[str, dict[str, Any]] = {topic: {} for topic in self._shelves}
         self._left = self.store.room
         self._wakes: dict[str, dict[str, int]] = {topic: {} for topic in self._shelves}
         self._heap: list[tuple[int, str, str]] = []
@@ -59,14 +61,14 @@ class Memory:
 
     def get(self, topic: str, key: str) -> Any | None:
         """The record. Decoded on first touch, and kept decoded until so many others were touched since."""
-        record = self._decoded[topic].get(key)
+        record = self.decoded[topic].get(key)
         if record is None and (value := self._value[topic](key)) is not None:
             return self._decode(topic, key, value)
         return record
 
     def _decode(self, topic: str, key: str, value: bytes) -> Any:
         try:
-            record = self._decoded[topic][key] = self._serde.unframe(topic, value)
+            record = self.decoded[topic][key] = self._serde.unframe(topic, value)
         except Refuse as error:  # not the fault of the event that touches it
             raise Stop(f"state {topic} cannot be read: {error}") from error
         self._left -= 1
@@ -76,16 +78,16 @@ class Memory:
 
     def _make_room(self) -> None:
         """When there are too many the older half goes. One that is needed all the time is decoded once more; to know that would cost more at each touch."""
-        self._left = self.store.room - sum(map(len, self._decoded.values()))
+        self._left = self.store.room - sum(map(len, self.decoded.values()))
         if self._left < 0:
-            for decoded in self._decoded.values():
+            for decoded in self.decoded.values():
                 for key in list(islice(decoded, (len(decoded) + 1) // 2)):
                     del decoded[key]
-            self._left = self.store.room - sum(map(len, self._decoded.values()))
+            self._left = self.store.room - sum(map(len, self.decoded.values()))
 
     def has(self, topic: str, key: str) -> bool:
         """Whether there is a record."""
-        return key in self._decoded[topic] or key in self._shelves[topic]
+        return key in self.decoded[topic] or key in self._shelves[topic]
 
     def keys(self, topic: str, aggregate: str) -> Sequence[str]:
         """Keys of the aggregate's records, sorted."""
@@ -182,27 +184,37 @@ class Memory:
         for note in notes:
             self._remember(*note)
 
-    def merge(self, puts: Mapping[Address, Put]) -> None:
-        """The transaction is committed."""
+    def merge(self, puts: Mapping[Address, Put], groups: Mapping[Address, str] = UNKNOWN) -> None:
+        """The transaction is committed. `groups`: aggregates that have been found out already."""
+        if quick.library is not None and type(self.store) is DictStore:
+            quick.library.merge(
+                puts, Put, self._shelves, self.decoded, self._wakes, self._waits, self._popped, self._heap, heappush, self._merge, groups
+            )  # fmt: skip
+        else:
+            self._merge(puts)
+        self._popped.clear()
+        self._make_room()
+        self._tidy()
+
+    def _merge(self, puts: Mapping[Address, Put]) -> None:
         topic, noted = "", self._note
         shelf: Shelf | None = None
         decoded: dict[str, Any] = {}
         wakes: dict[str, int] = {}
         for (of, key), put in puts.items():
             if of is not topic or shelf is None:  # they come in runs
-                topic, shelf, decoded, wakes = of, self._shelves[of], self._decoded[of], self._wakes[of]
+                topic, shelf, decoded, wakes = of, self._shelves[of], self.decoded[of], self._wakes[of]
             if put.value is None:
                 shelf.discard(key)
                 decoded.pop(key, None)
                 noted(topic, key, None, None)
             else:
+                before = len(shelf)
                 shelf.put(key, put.value)
-                decoded[key] = put.record
+                if len(shelf) == before:  # a new one may never be looked at again, as the entries of a ledger: decoded when it is
+                    decoded[key] = put.record
                 if put.wake is not None or put.waits is not None or key in wakes or self._waits:
                     noted(topic, key, put.wake, put.waits)
-        self._popped.clear()
-        self._make_room()
-        self._tidy()
 
     def flush(self, mark: Callable[[], Mark]) -> None:
         """What was merged or restored outlives this process, if the store is one that does."""
@@ -211,6 +223,8 @@ class Memory:
     def clear(self) -> None:
         """Forget everything."""
         self.store.clear()
+        for decoded in self.decoded.values():  # a view may still hold them
+            decoded.clear()
         self._begin()
 
     def _note(self, topic: str, key: str, wake: int | None, waits: str | None) -> None:
@@ -252,7 +266,15 @@ class Overlay:
         self._memory = memory
         self._tables = tables
         self._serde = serde
-        self._changed: dict[Address, dict[str, bool]] = defaultdict(dict)  # (topic, aggregate) -> key -> whether it is there
+        self.changed: dict[Address, dict[str, bool]] = {}  # (topic, aggregate) -> key -> whether it is there
+        self.groups: dict[Address, str] = {}  # aggregates of the records that have come or gone
+
+    def view(self) -> View:
+        """What a processor is shown: this, with `get` compiled for what is put or decoded."""
+        if quick.library is None:
+            return self
+        shown: View = quick.library.View(self.puts, self._memory.decoded, self.get, self.keys, self.find, self.decode)
+        return shown
 
     def get(self, topic: str, key: str) -> Any | None:
         """The state record, or None."""
@@ -262,7 +284,7 @@ class Overlay:
     def keys(self, topic: str, aggregate: str) -> Sequence[str]:
         """Keys of the aggregate's records in one state topic, sorted."""
         base = self._memory.keys(topic, aggregate)
-        changed = self._changed.get((topic, aggregate))
+        changed = self.changed.get((topic, aggregate))
         if not changed:
             return tuple(base)
         return sorted({*(key for key in base if changed.get(key, True)), *(key for key, there in changed.items() if there)})
@@ -280,7 +302,8 @@ class Overlay:
         last = self.puts.get(address)
         there = self._memory.has(*address) if last is None else last.record is not None
         if there != (put.record is not None):
-            self._changed[(address[0], self._memory.aggregate(*address))][address[1]] = put.record is not None
+            aggregate = self.groups[address] = self._memory.aggregate(*address)
+            self.changed.setdefault((address[0], aggregate), {})[address[1]] = put.record is not None
         self.puts[address] = put
 
     def aggregates(self) -> list[str]:

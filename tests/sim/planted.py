@@ -21,7 +21,7 @@ from hub.ingest import append, pages
 from hub.ingest.append import Appender
 from hub.ingest.poller import Poller
 from hub.store import writer
-from streams import headers, memory, memory_group, progress, recovery
+from streams import headers, memory, memory_group, progress, quick, recovery
 from streams.column import Column
 from streams.engine import Engine
 from streams.memory_group import Coordinator
@@ -46,6 +46,7 @@ def changed(owner: Any, name: str, old: str, new: str) -> Plant:
         source = textwrap.dedent(inspect.getsource(function))
         if source.count(old) < 1:
             raise LookupError(f"{name} does not contain {old!r}")
+        patch.setattr(quick, "library", None)  # a compiled loop would not know of the change
         source = "from __future__ import annotations\n" + source.replace("@staticmethod\n", "").replace("@property\n", "").replace(old, new)
         names: dict[str, Any] = {}
         exec(compile(source, f"<planted in {name}>", "exec"), vars(sys.modules[function.__module__]), names)
@@ -383,7 +384,7 @@ MUTATIONS: dict[str, Plant] = {
     "misrouted_taken": changed(Column, "_decode", "if key != world.routes.key_of(topic, value):", "if False:"),
     "dead_letter_without_origin": changed(Column, "_bury", "(letter.topic, letter.partition, letter.offset)", "(letter.topic, letter.partition, 0)"),
     "table_takes_nothing_over": changed(Tables, "take", "by_index[index] = (key, value)", "by_index.setdefault(index + '?', (key, value))"),
-    "members_not_forgotten": changed(memory.Memory, "merge", "shelf.discard(key)", "pass"),
+    "members_not_forgotten": changed(memory.Memory, "_merge", "shelf.discard(key)", "pass"),
     "overlay_reads_memory": changed(memory.Overlay, "get", "if put is None else put.record", "if put is None or put.record is None else put.record"),
     "waiting_not_discarded": changed(memory.Memory, "_remember", "self._waiting.remove(before, address)", "pass"),
 }

@@ -158,7 +158,7 @@ def test_few_records_are_kept_decoded(monkeypatch: pytest.MonkeyPatch, make: Any
     monkeypatch.setattr(memory._serde, "unframe", lambda _, data: serde.append(data) or int(data))
     for n in range(1_000):
         assert (memory.get("s", str(n)), memory.get("s", "7")) == (n, 7)
-    assert sum(map(len, memory._decoded.values())) <= 10
+    assert sum(map(len, memory.decoded.values())) <= 10
     assert serde.count(b"7") < 1_000 / 4
     assert serde.count(b"8") == 1
 
