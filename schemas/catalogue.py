@@ -235,6 +235,12 @@ def split_key(key: str) -> list[str]:
     return [part.replace("%7C", "|").replace("%25", "%") if "%" in part else part for part in key.split("|")]
 
 
+def first_part(key: str) -> str:
+    """The first part of a key, which most records are grouped by."""
+    part = key.partition("|")[0]
+    return part.replace("%7C", "|").replace("%25", "%") if "%" in part else part
+
+
 @cache
 def _chosen(topic: str) -> tuple[int, ...] | None:
     """Which parts of the key choose the partition; None for all of it."""

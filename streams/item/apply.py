@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from hub.errors import Refuse
-from schemas.catalogue import join_key, split_key
+from schemas.catalogue import first_part, join_key
 from schemas.records import Item, ItemChannel, ItemEvent
 from streams.item.state import EVENT, FUTURE_MS, ITEM, MAX_FORMER, fold, too_long
 from streams.step import Event, Fate, Input, Step, Table, View
@@ -27,7 +27,7 @@ class ItemProcessor:
     outputs: tuple[str, ...] = ()
 
     def aggregate(self, topic: str, key: str) -> str:
-        return fold(split_key(key)[0])
+        return fold(first_part(key))
 
     def source(self, event: Event) -> str:
         return event.record.channel if isinstance(event.record, ItemEvent) else ""

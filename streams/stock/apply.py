@@ -11,7 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from hub.errors import Refuse
-from schemas.catalogue import join_key, split_key
+from schemas.catalogue import first_part, join_key, split_key
 from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, StockEvent
 from schemas.records.stock import ChangeKind
 from streams.places import HUB, Location, Places
@@ -77,7 +77,7 @@ class StockProcessor:
         """The SKU; the column itself for feeds and the markers that move them."""
         if topic == FEED:
             return ""
-        return split_key(key)[1 if topic == AVAILABILITY else 0]
+        return split_key(key)[1] if topic == AVAILABILITY else first_part(key)
 
     def source(self, event: Event) -> str:
         """The channel or system that said so."""

@@ -10,7 +10,19 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas import catalogue
-from schemas.catalogue import CatalogueError, avro_schema, join_key, key_of, partition_for, partition_key, partitions_of, record_type, spec, split_key
+from schemas.catalogue import (
+    CatalogueError,
+    avro_schema,
+    first_part,
+    join_key,
+    key_of,
+    partition_for,
+    partition_key,
+    partitions_of,
+    record_type,
+    spec,
+    split_key,
+)
 from schemas.records import Answer, Availability, Claim, ClaimState, Kpi, Progress, Raw, Stock, StockEvent
 from tests.support.records import TEXT
 
@@ -63,6 +75,7 @@ def test_keys_are_made_of_the_record_s_fields(topic: str, record: object, key: s
 def test_splitting_a_key_gives_back_its_parts(parts: list[str]) -> None:
     """Whatever the parts hold, and however many there are; and no two lists of parts have the same key."""
     assert split_key(join_key(*parts)) == parts
+    assert first_part(join_key(*parts)) == parts[0]
 
 
 def test_the_partition_is_chosen_by_the_named_parts() -> None:
