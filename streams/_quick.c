@@ -1,5 +1,5 @@
 /* The hot loops of the engine, for the usual case. Their twin is the Python beside each call (streams/column.py,
-   streams/kafka_log.py), which does everything else and everything where this could not be built.
+   streams/memory.py, streams/kafka_log.py), which does everything else and everything where this could not be built.
 
    take    records of a batch are decoded, applied and kept in the overlay, as long as nothing about them is unusual.
            What is unusual is not decided here: take() stops before it, Python takes that one record, and take() goes on.

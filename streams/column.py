@@ -427,7 +427,7 @@ class Column:
         kept: dict[tuple[Place, str], int] = {}
         self._frames(out, kept)
         self._kept = Counter()
-        for (cause, topic), n in kept.items():
+        for (_, topic), n in kept.items():
             self._kept[topic] += n
         for (cause, topic), n in (*produced.items(), *kept.items()):
             self.book.delta(cause).produce(topic, n)
