@@ -231,7 +231,7 @@ class Column:
         """Take what is not unusual from there on, the compiled way; where that ends."""
         processor, overlay, memory = self.world.processor, self._overlay, self.memory
         after: int = quick.library.take(
-            records, at, self._lanes, self._view, overlay.puts, memory.decoded, memory.has,
+            records, at, self._lanes, self._view, overlay.puts, memory.decoded, memory.values, memory.has,
             memory.aggregate, overlay.groups, overlay.changed, processor.source, processor.apply, self.world.routes.key_of,
             self._home, self._states, self._outputs, self._pending, self._count, Event, Put, NO_HEADERS, Fate.PARKED, self.number,
         )  # fmt: skip

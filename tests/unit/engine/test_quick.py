@@ -239,6 +239,8 @@ def test_what_a_processor_is_shown() -> None:
             overlay.get(*wrong)
     memory.clear()
     assert view.get(STOCK, "s0|dc") is overlay.get(STOCK, "s0|dc") is None
+    memory.restore(STOCK, [(b"s0|dc", serde.frame(STOCK, stocks["s3"]), None)])
+    assert view.get(STOCK, "s0|dc") == overlay.get(STOCK, "s0|dc") == stocks["s3"]
     with pytest.raises(AttributeError):
         view.keys = None  # type: ignore[method-assign]
 
