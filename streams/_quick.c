@@ -1,5 +1,5 @@
 /* The hot loops of the engine, for the usual case. Their twin is the Python beside each call (streams/column.py,
-   streams/kafka_log.py), which does everything else and everything where this could not be built.
+   streams/memory.py, streams/kafka_log.py), which does everything else and everything where this could not be built.
 
    take    records of a batch are decoded, applied and kept in the overlay, as long as nothing about them is unusual.
            What is unusual is not decided here: take() stops before it, Python takes that one record, and take() goes on.
@@ -29,7 +29,7 @@ static struct {
              {&s_key_field, "key_field"}, {&s_next, "next"},     {&s_seen, "seen"},       {&s_puts, "puts"},       {&s_wakes, "wakes"},
              {&s_waits, "waits"},   {&s_outputs, "outputs"},     {&s_fate, "fate"},       {&s_settled, "settled"}, {&s_dead, "dead"},
              {&s_again, "again"},   {&s_record, "record"},       {&s_wake, "wake"},       {&s_cause, "cause"},     {&s_at, "at"},
-             {&s_value, "value"},   {&s_partition, "partition"}, {&s_key, "key"},         {&s_values, "_values"},  {&s_members, "_members"},
+             {&s_value, "value"},   {&s_partition, "partition"}, {&s_key, "key"},         {&s_values, "values"},  {&s_members, "_members"},
              {&s_bar, "|"},         {&s_groups, "_groups"},      {&s_aggregate, "_aggregate"}};
 
 /* A tuple of a subclass of tuple; takes over the references. */
@@ -171,7 +171,7 @@ typedef struct {
 
 typedef struct {
     /* given, borrowed */
-    PyObject *lanes, *view, *overlay_puts, *decoded, *has, *aggregate, *groups, *changed, *source, *apply, *key_of, *home, *states, *outputs, *pending, *count, *Event, *none, *parked, *number;
+    PyObject *lanes, *view, *overlay_puts, *decoded, *values, *has, *aggregate, *groups, *changed, *source, *apply, *key_of, *home, *states, *outputs, *pending, *count, *Event, *none, *parked, *number;
     Layout layout;
     /* the lane of the last record, owned */
     PyObject *lane, *place, *homes, *head, *decode, *key_field;
@@ -367,12 +367,23 @@ static PyObject *asked_for(PyObject *asked, PyObject *address) {
     return Py_NewRef(found == NULL ? Py_None : found);
 }
 
+/* Whether a topic's dict has the key: 1, 0, -1 with an error, or 2: the topic has none. */
+static int holds(PyObject *topics, PyObject *topic, PyObject *key) {
+    PyObject *dict = PyDict_GetItemWithError(topics, topic);
+    if (dict == NULL)
+        return PyErr_Occurred() ? -1 : 2;
+    return PyDict_CheckExact(dict) ? PyDict_Contains(dict, key) : 2;
+}
+
 /* Whether there is a committed record: 1, 0, or -1 with an error. */
 static int is_there(Run *run, PyObject *address) {
-    PyObject *topic = PyTuple_GET_ITEM(address, 0), *key = PyTuple_GET_ITEM(address, 1), *decoded = PyDict_GetItemWithError(run->decoded, topic);
-    int there = decoded != NULL && PyDict_CheckExact(decoded) ? PyDict_Contains(decoded, key) : 0;
-    if (there != 0 || PyErr_Occurred())
-        return there == 1 ? 1 : -1;
+    PyObject *topic = PyTuple_GET_ITEM(address, 0), *key = PyTuple_GET_ITEM(address, 1);
+    int there = holds(run->decoded, topic, key);
+    if (there == 1 || there == -1)
+        return there;
+    there = holds(run->values, topic, key);
+    if (there != 2)
+        return there;
     PyObject *has = PyObject_CallFunctionObjArgs(run->has, topic, key, NULL);
     there = has == NULL ? -1 : PyObject_IsTrue(has);
     Py_XDECREF(has);
@@ -467,7 +478,7 @@ static int take_one(Run *run, PyObject *record) {
     return result;
 }
 
-PyDoc_STRVAR(take_doc, "take(records, start, lanes, view, puts, decoded, has, aggregate, groups, changed, source, apply, key_of, home, states, outputs,\n"
+PyDoc_STRVAR(take_doc, "take(records, start, lanes, view, puts, decoded, values, has, aggregate, groups, changed, source, apply, key_of, home, states, outputs,\n"
                        "     pending, count, Event, Put, no_headers, parked, number)\n"
                        "-> index of the first record from `start` on that has not been taken; len(records) when all were.");
 
@@ -475,8 +486,8 @@ static PyObject *take(PyObject *module, PyObject *args) {
     PyObject *records, *Put;
     Py_ssize_t start;
     Run run = {NULL};
-    if (!PyArg_ParseTuple(args, "O!nO!OO!O!OOO!O!OOOOO!O!O!OOOOOO", &PyList_Type, &records, &start, &PyDict_Type, &run.lanes, &run.view, &PyDict_Type,
-                          &run.overlay_puts, &PyDict_Type, &run.decoded, &run.has, &run.aggregate, &PyDict_Type, &run.groups, &PyDict_Type, &run.changed, &run.source, &run.apply, &run.key_of, &run.home, &PyFrozenSet_Type, &run.states, &PyFrozenSet_Type,
+    if (!PyArg_ParseTuple(args, "O!nO!OO!O!O!OOO!O!OOOOO!O!O!OOOOOO", &PyList_Type, &records, &start, &PyDict_Type, &run.lanes, &run.view, &PyDict_Type,
+                          &run.overlay_puts, &PyDict_Type, &run.decoded, &PyDict_Type, &run.values, &run.has, &run.aggregate, &PyDict_Type, &run.groups, &PyDict_Type, &run.changed, &run.source, &run.apply, &run.key_of, &run.home, &PyFrozenSet_Type, &run.states, &PyFrozenSet_Type,
                           &run.outputs, &PyList_Type, &run.pending, &run.count, &run.Event, &Put, &run.none, &run.parked, &run.number) ||
         !layout_of(Put, &run.layout))
         return NULL;
@@ -957,12 +968,13 @@ static PyObject *merge(PyObject *module, PyObject *args) {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *puts, *decoded, *twin, *keys, *find, *decode;
+    PyObject *puts, *decoded, *values, *twin, *keys, *find, *decode;
 } View;
 
 static int view_traverse(View *view, visitproc visit, void *arg) {
     Py_VISIT(view->puts);
     Py_VISIT(view->decoded);
+    Py_VISIT(view->values);
     Py_VISIT(view->twin);
     Py_VISIT(view->keys);
     Py_VISIT(view->find);
@@ -973,6 +985,7 @@ static int view_traverse(View *view, visitproc visit, void *arg) {
 static int view_clear(View *view) {
     Py_CLEAR(view->puts);
     Py_CLEAR(view->decoded);
+    Py_CLEAR(view->values);
     Py_CLEAR(view->twin);
     Py_CLEAR(view->keys);
     Py_CLEAR(view->find);
@@ -987,14 +1000,15 @@ static void view_dealloc(View *view) {
 }
 
 static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *names) {
-    PyObject *puts, *decoded, *get, *keys, *find, *decode;
-    if (!PyArg_ParseTuple(args, "O!O!OOOO", &PyDict_Type, &puts, &PyDict_Type, &decoded, &get, &keys, &find, &decode))
+    PyObject *puts, *decoded, *values, *get, *keys, *find, *decode;
+    if (!PyArg_ParseTuple(args, "O!O!O!OOOO", &PyDict_Type, &puts, &PyDict_Type, &decoded, &PyDict_Type, &values, &get, &keys, &find, &decode))
         return NULL;
     View *view = (View *)type->tp_alloc(type, 0);
     if (view == NULL)
         return NULL;
     view->puts = Py_NewRef(puts);
     view->decoded = Py_NewRef(decoded);
+    view->values = Py_NewRef(values);
     view->twin = Py_NewRef(get);
     view->keys = Py_NewRef(keys);
     view->find = Py_NewRef(find);
@@ -1013,7 +1027,9 @@ static PyObject *shown(View *view, PyObject *topic, PyObject *key) {
     }
     PyObject *decoded = PyDict_GetItemWithError(view->decoded, topic);
     PyObject *record = decoded == NULL || !PyDict_CheckExact(decoded) ? NULL : PyDict_GetItemWithError(decoded, key);
-    return record == Py_None ? NULL : Py_XNewRef(record);
+    if (record != NULL || PyErr_Occurred())
+        return record == Py_None ? NULL : Py_XNewRef(record);
+    return holds(view->values, topic, key) == 0 ? Py_NewRef(Py_None) : NULL; /* there, and not decoded yet */
 }
 
 static PyObject *view_get(View *view, PyObject *const *args, Py_ssize_t n, PyObject *names) {
@@ -1028,7 +1044,8 @@ static PyObject *view_get(View *view, PyObject *const *args, Py_ssize_t n, PyObj
 }
 
 PyDoc_STRVAR(get_doc, "The state record, or None.");
-PyDoc_STRVAR(view_doc, "View(puts, decoded, get, keys, find, decode): `get` is asked for what is in neither dict; the others are handed on.");
+PyDoc_STRVAR(view_doc, "View(puts, decoded, values, get, keys, find, decode): `get` is asked for what is neither put nor decoded, and may be there;\n"
+                       "the last three are handed on.");
 
 static PyMethodDef view_methods[] = {{"get", (PyCFunction)(void (*)(void))view_get, METH_FASTCALL | METH_KEYWORDS, get_doc}, {NULL, NULL, 0, NULL}};
 

@@ -231,7 +231,7 @@ class Column:
         """Take what is not unusual from there on, the compiled way; where that ends."""
         processor, overlay, memory = self.world.processor, self._overlay, self.memory
         after: int = quick.library.take(
-            records, at, self._lanes, self._view, overlay.puts, memory.decoded, memory.has,
+            records, at, self._lanes, self._view, overlay.puts, memory.decoded, memory.values, memory.has,
             memory.aggregate, overlay.groups, overlay.changed, processor.source, processor.apply, self.world.routes.key_of,
             self._home, self._states, self._outputs, self._pending, self._count, Event, Put, NO_HEADERS, Fate.PARKED, self.number,
         )  # fmt: skip
@@ -427,7 +427,7 @@ class Column:
         kept: dict[tuple[Place, str], int] = {}
         self._frames(out, kept)
         self._kept = Counter()
-        for (cause, topic), n in kept.items():
+        for (_, topic), n in kept.items():
             self._kept[topic] += n
         for (cause, topic), n in (*produced.items(), *kept.items()):
             self.book.delta(cause).produce(topic, n)

@@ -18,7 +18,7 @@ from streams import quick
 from streams.headers import read_state
 from streams.ports import Content, Place, Serde
 from streams.step import View
-from streams.store import Aggregate, Chunk, DictStore, Groups, Mark, Note, Shelf, Store
+from streams.store import Aggregate, Chunk, DictShelf, DictStore, Groups, Mark, Note, Shelf, Store
 from streams.tables import Tables
 
 Address = tuple[str, str]
@@ -50,6 +50,7 @@ class Memory:
         self._shelves = self.store.shelves
         self._value = {topic: shelf.get for topic, shelf in self._shelves.items()}
         self.decoded: dict[str, dict[str, Any]] = {topic: {} for topic in self._shelves}
+        self.values = {topic: shelf.values for topic, shelf in self._shelves.items() if type(shelf) is DictShelf}  # of the shelves that are dicts
         self._left = self.store.room
         self._wakes: dict[str, dict[str, int]] = {topic: {} for topic in self._shelves}
         self._heap: list[tuple[int, str, str]] = []
@@ -225,6 +226,7 @@ class Memory:
         self.store.clear()
         for decoded in self.decoded.values():  # a view may still hold them
             decoded.clear()
+        self.values.clear()
         self._begin()
 
     def _note(self, topic: str, key: str, wake: int | None, waits: str | None) -> None:
@@ -270,10 +272,10 @@ class Overlay:
         self.groups: dict[Address, str] = {}  # aggregates of the records that have come or gone
 
     def view(self) -> View:
-        """What a processor is shown: this, with `get` compiled for what is put or decoded."""
+        """What a processor is shown: this, with `get` compiled for what is put, decoded or not there."""
         if quick.library is None:
             return self
-        shown: View = quick.library.View(self.puts, self._memory.decoded, self.get, self.keys, self.find, self.decode)
+        shown: View = quick.library.View(self.puts, self._memory.decoded, self._memory.values, self.get, self.keys, self.find, self.decode)
         return shown
 
     def get(self, topic: str, key: str) -> Any | None:

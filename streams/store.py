@@ -160,41 +160,41 @@ class Groups(Generic[T]):
 class DictShelf:
     """Shelf in this process: a dict. Which keys an aggregate has is found out when it is first asked for, and kept from then on."""
 
-    __slots__ = ("_aggregate", "_members", "_topic", "_values", "get")
+    __slots__ = ("_aggregate", "_members", "_topic", "get", "values")
 
     def __init__(self, topic: str, aggregate: Aggregate) -> None:
         self._topic, self._aggregate = topic, aggregate
-        self._values: dict[str, bytes] = {}
+        self.values: dict[str, bytes] = {}
         self._members: Groups[str] | None = None
-        self.get: Callable[[str], bytes | None] = self._values.get
+        self.get: Callable[[str], bytes | None] = self.values.get
 
     def put(self, key: str, value: bytes) -> None:
         """A new value."""
-        if self._members is not None and key not in self._values:
+        if self._members is not None and key not in self.values:
             self._members.add(self._aggregate(self._topic, key), key)
-        self._values[key] = value
+        self.values[key] = value
 
     def discard(self, key: str) -> None:
         """No value."""
-        if self._values.pop(key, None) is not None and self._members is not None:
+        if self.values.pop(key, None) is not None and self._members is not None:
             self._members.remove(self._aggregate(self._topic, key), key)
 
     def keys(self, aggregate: str) -> Sequence[str]:
         """Of one aggregate."""
         if self._members is None:
             self._members = members = Groups[str]()
-            for key in self._values:
+            for key in self.values:
                 members.add(self._aggregate(self._topic, key), key)
         return self._members.of(aggregate)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._values
+        return key in self.values
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self.values)
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(self.values)
 
 
 class DictStore:

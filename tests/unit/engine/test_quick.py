@@ -7,25 +7,27 @@ from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from hub.errors import Refuse, Retry, Stop
 from schemas import catalogue
 from schemas.catalogue import partition_for
-from schemas.records import Stock, StockChange, StockEvent
+from schemas.records import Answer, Stock, StockChange, StockEvent
 from schemas.registry import LocalSerde
 from streams import quick
 from streams.column import Column
 from streams.kafka_client import Positions
 from streams.limits import DlqLimit
+from streams.memory import Memory, Overlay, Put
 from streams.ports import Place, Record
-from streams.step import DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Tick
+from streams.step import ALL, DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Tick
 from streams.tables import Tables
 from streams.turn import World
 
 if quick.library is None:
     pytest.skip("the compiled loops were not built here", allow_module_level=True)
 
-STOCK, LEDGER = "unified.stock", "event.stock-change"
+STOCK, LEDGER, ALLOCATION = "unified.stock", "event.stock-change", "event.allocation"
 T0 = 1_790_000_000_000
 
 
@@ -36,7 +38,10 @@ class Odd:
     inputs = ("event.stock",)
     states = (STOCK,)
     tables = ()
-    outputs = (LEDGER,)
+    outputs = (LEDGER, ALLOCATION)
+
+    def __init__(self, grouped: bool = True) -> None:
+        self.grouped = grouped  # whether anybody asks for the keys of an aggregate
 
     def aggregate(self, topic: str, key: str) -> str:
         return key.split("|")[0]
@@ -86,20 +91,34 @@ class Odd:
                 return Step(outputs=(Out("event.order", said),))
             case "unwritable":
                 return Step(puts={address: self._stock(view, key, 2**40)})
+            case "answer":
+                return Step(puts=put, outputs=(answer(said), out, answer(said)))
+            case "everywhere":
+                return Step(puts=put, outputs=(out, Out(LEDGER, out.record, partition=ALL), answer(said)))
+            case "own key":
+                return Step(puts=put, outputs=[Out(LEDGER, out.record, key="a|b"), Out(LEDGER, out.record, partition=1)])
+            case "no answer":
+                return Step(outputs=[Out(ALLOCATION, Answer(**{**asdict(answer(said).record), "order_id": None}))])
+            case "another record":
+                return Step(puts=put, outputs=(out, Out(LEDGER, said)))
             case "huge":
                 return Step(outputs=(Out(LEDGER, change(entry_id="x" * 1_000_001)),))
         return Step(puts=put, outputs=(out,) if units % 3 else ())
 
-    @staticmethod
-    def _stock(view: Any, key: str, units: int) -> Stock:
+    def _stock(self, view: Any, key: str, units: int) -> Stock:
         last = view.get(STOCK, key)
-        known = list(view.keys(STOCK, key.split("|")[0]))
+        known = list(view.keys(STOCK, key.split("|")[0])) if self.grouped else []
         return Stock(sku=key.split("|")[0], location="dc", on_hand=(last.on_hand if last else 0) + units, sellable=len(known), revision=1, updated_at=T0)
 
 
-USUAL = ("", "", "", "", "duplicate", "tombstone", "wake", "waits")
-UNUSUAL = ("refuse", "park", "settle", "again", "unwritable", "huge")
-FATAL = ("break", "no source", "wake on nothing", "foreign state", "foreign output")
+def answer(said: StockEvent) -> Out:
+    """An output with headers and a key of one part."""
+    return Out(ALLOCATION, Answer(event_id=said.event_id, order_id=said.sku, sku=said.sku, rev=1, seq=1, held={"dc": 1}, verdict="held", free=(), at=T0))
+
+
+USUAL = ("", "", "", "", "duplicate", "tombstone", "wake", "waits", "answer")
+UNUSUAL = ("refuse", "park", "settle", "again", "unwritable", "huge", "everywhere", "own key", "another record")
+FATAL = ("no answer", "break", "no source", "wake on nothing", "foreign state", "foreign output")
 
 
 def record(rng: random.Random, serde: LocalSerde, offset: int, reference: str) -> Record:
@@ -109,7 +128,7 @@ def record(rng: random.Random, serde: LocalSerde, offset: int, reference: str) -
         event_id=f"e{offset}",
         source=rng.choice(("shop", "till")),
         sku=sku,
-        location="dc",
+        location=rng.choice(("dc", "pos", "lyon")),
         kind="sale",
         quantity=rng.randrange(9),
         occurred_at=T0,
@@ -132,8 +151,8 @@ def record(rng: random.Random, serde: LocalSerde, offset: int, reference: str) -
 def run(seed: int, fatal: bool) -> Any:
     """Some turns, some of them dropped; everything that can be seen of them."""
     rng = random.Random(seed)
-    processor, serde, seen = Odd(), LocalSerde(), []
-    world = World(processor, serde, catalogue, Tables((), serde), lambda _: 1, DlqLimit(consecutive=6, ratio=0.9, window=20))  # type: ignore[arg-type]
+    processor, serde, seen = Odd(seed % 2 == 0), LocalSerde(), []
+    world = World(processor, serde, catalogue, Tables((), serde), lambda topic: 3 if topic in Odd.outputs else 1, DlqLimit(consecutive=6, ratio=0.9, window=20))  # type: ignore[arg-type]
     column = Column(0, world)
     column.book.positions = dict.fromkeys(column.inputs, 0)
     offset = 0
@@ -144,7 +163,7 @@ def run(seed: int, fatal: bool) -> Any:
         try:
             writes = column.turn(batch, lambda: T0 + rng.randrange(60))
             writes += column.progress(T0)
-        except Stop as error:
+        except (Stop, TypeError) as error:  # a TypeError: what was to be written has no key, or is nothing of its topic
             return [*seen, str(error)]
         seen.append((writes, column.events, column.dead, str(column.blocked), column.poisoned, column.dirty))
         offset += column.events
@@ -154,6 +173,10 @@ def run(seed: int, fatal: bool) -> Any:
             (
                 state,
                 {address: column.memory.wake(address) for address in state},
+                column.memory.next_wake(),
+                list(state),
+                [column.memory.keys(STOCK, sku) for sku in "abcüp"] if processor.grouped else [],
+                column.mark(),
                 [column.memory.waiting(index) for index in column.memory.waited_for()],
                 dict(column.book.records),
                 column._run,
@@ -173,10 +196,12 @@ def test_take_and_frames(monkeypatch: pytest.MonkeyPatch, fatal: bool) -> None:
 
 
 def test_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Most records of a usual batch never come to the twin."""
+    """Most records of a usual batch never come to the twin, nor what they leave to be written and kept."""
     slow = []
     one = Column._record
     monkeypatch.setattr(Column, "_record", lambda column, *args: (slow.append(1), one(column, *args))[1])
+    for owner, name in ((Column, "_encode_out"), (Memory, "_merge")):
+        monkeypatch.setattr(owner, name, lambda *_, name=name: pytest.fail(f"{name} was asked"))
     serde = LocalSerde()
     column = Column(0, World(Odd(), serde, catalogue, Tables((), serde), lambda _: 1))  # type: ignore[arg-type]
     column.book.positions = dict.fromkeys(column.inputs, 0)
@@ -186,6 +211,38 @@ def test_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         column.progress(T0)
         column.merge()
     assert len(slow) == 1  # the first one: nothing was known of the topic
+
+
+def test_what_a_processor_is_shown() -> None:
+    """The compiled view says what the overlay says: of what is put, gone, decoded, not decoded and not there, also when the memory was emptied."""
+    serde = LocalSerde()
+    memory = Memory((STOCK,), Odd().aggregate, serde)
+    stocks = {f"s{n}": Stock(sku=f"s{n}", location="dc", on_hand=n, sellable=n, revision=1, updated_at=T0) for n in range(4)}
+    memory.restore(STOCK, [(f"{sku}|dc".encode(), serde.frame(STOCK, stock), None) for sku, stock in stocks.items()])
+    overlay = Overlay(memory, Tables((), serde), serde)
+    view = overlay.view()
+    assert type(view) is quick.library.View
+    memory.get(STOCK, "s0|dc")
+    overlay.put((STOCK, "s1|dc"), Put(None, None, None, Place("in", 0), T0))
+    overlay.put((STOCK, "s2|dc"), Put(stocks["s0"], None, None, Place("in", 0), T0))
+    for _ in range(2):
+        for n in range(6):
+            assert view.get(STOCK, f"s{n}|dc") == overlay.get(STOCK, f"s{n}|dc")
+            assert view.keys(STOCK, f"s{n}") == overlay.keys(STOCK, f"s{n}")
+    assert [view.get(STOCK, f"s{n}|dc") for n in range(5)] == [stocks["s0"], None, stocks["s0"], stocks["s3"], None]
+    assert view.get(key="s3|dc", topic=STOCK) == stocks["s3"]
+    assert view.decode(STOCK, serde.frame(STOCK, stocks["s3"])) == stocks["s3"]
+    for wrong in ((), (STOCK,), ("no topic", "k"), (STOCK, "k", 1), ([], "k")):
+        with pytest.raises((TypeError, KeyError)) as compiled:
+            view.get(*wrong)
+        with pytest.raises(compiled.type):
+            overlay.get(*wrong)
+    memory.clear()
+    assert view.get(STOCK, "s0|dc") is overlay.get(STOCK, "s0|dc") is None
+    memory.restore(STOCK, [(b"s0|dc", serde.frame(STOCK, stocks["s3"]), None)])
+    assert view.get(STOCK, "s0|dc") == overlay.get(STOCK, "s0|dc") == stocks["s3"]
+    with pytest.raises(AttributeError):
+        view.keys = None  # type: ignore[method-assign]
 
 
 def test_a_record_of_another_column() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
@@ -22,6 +23,10 @@ from schemas.catalogue import (
     record_type,
     spec,
     split_key,
+    route,
+    spec,
+    split_key,
+    topics,
 )
 from schemas.records import Answer, Availability, Claim, ClaimState, Kpi, Progress, Raw, Stock, StockEvent
 from tests.support.records import TEXT
@@ -89,6 +94,21 @@ def test_the_partition_is_chosen_by_the_named_parts() -> None:
         for topic, record in (("event.stock", event), ("unified.availability", available), ("unified.stock", stock), ("event.stock-change", stock))
     }
     assert chosen == {"A%7CB%25"}
+
+
+@pytest.mark.parametrize("topic", topics())
+def test_a_simple_key_has_a_route(topic: str) -> None:
+    """Its fields are the parts of the key, and the part that is named is what chooses the partition; what is not so simple has none."""
+    found = route(topic)
+    if found is None:
+        known = topics()[topic]
+        assert "." in known.key or known.key == "original" or known.partition_by in ("column", "original") or "|" in known.partition_by
+        return
+    fields, chosen = found
+    record = SimpleNamespace(**{field: f"{field} ü" for field in fields})
+    key = key_of(topic, record)  # type: ignore[arg-type]
+    assert key == "|".join(getattr(record, field) for field in fields)
+    assert partition_key(topic, key) == (key if chosen == -1 else getattr(record, fields[chosen]))
 
 
 def test_a_whole_key_chooses_where_nothing_else_is_said() -> None:
