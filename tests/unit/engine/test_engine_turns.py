@@ -176,6 +176,34 @@ def test_a_column_that_fails_does_not_hold_the_other() -> None:
     assert bench.engine.observer.phases[bench.home] == "held"
 
 
+@pytest.mark.parametrize("at", range(4))
+def test_what_a_blocked_turn_has_not_taken_is_offered_again(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dependency that does not answer at one record of a batch: what came before stands, that record and those after it come again, once."""
+    bench, asked = Bench(), [0]
+    bench.engine.start()
+    bench.turns()
+    unframe = bench.serde.unframe
+
+    def away(topic: str, data: bytes) -> Any:
+        asked[0] += topic == "in"
+        if asked[0] == at + 1:
+            raise Retry("away", 5.0)
+        return unframe(topic, data)
+
+    monkeypatch.setattr(bench.serde, "unframe", away)
+    bench.feed(4)
+    bench.turns(2)
+    assert bench.phases() == {"held", "run"}
+    assert bench.counted() == at
+    bench.feed(2)  # what comes in the meantime must not overtake it
+    bench.turns(2)
+    assert bench.counted() == at
+    bench.clock.wait(5.0)
+    bench.turns()
+    assert [msgspec.json.decode(line.value or b"")["key"] for line in bench.log.committed_records("ledger")] == [f"k1|{n}" for n in (0, 1, 2, 3, 0, 1)]
+    assert bench.log.coordinator("t.count").offsets[Place("in", bench.home)][0] == 6
+
+
 def test_the_registry_away_when_progress_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     """A schema id that is not known yet holds the column; nothing is half written."""
     bench = Bench()
