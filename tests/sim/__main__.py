@@ -21,6 +21,8 @@ from tests.sim.world import Case
 
 STOP_AFTER: Final = 5
 """Failing seeds of a process: what is broken then is known well enough."""
+TRADE_EVERY: Final = 7
+"""Of so many seeds one is of the world of orders; odd, so that both processes have some."""
 
 
 def quiet() -> None:
@@ -38,12 +40,13 @@ def work(first: int, step: int, seeds: int, seconds: float, results: Any) -> Non
     for seed in range(first, first - first % step + seeds, step):
         if time.monotonic() > until or len(failed) >= STOP_AFTER:
             break
-        failure, world = failing(Case(seed))
+        case = Case(seed, trade=seed % TRADE_EVERY == 0)
+        failure, world = failing(case)
         n += 1
         happened.update(world.plan.happened)
         points += world.scheduler.points
         if failure:
-            smaller = shrink(Case(seed))
+            smaller = shrink(case)
             failed.append(f"seed {seed}: {failure[:300]}\n  saved as {save(smaller)}, {len(smaller.case.kept or ())} actions left: {smaller.failure[:300]}")
     results.put((n, happened, points, failed))
 

@@ -253,16 +253,21 @@ class Audit:
                 if record.value is None:
                     column.state.pop(address, None)
                     continue
-                column.state[address] = new = self._serde.unframe(topic, record.value)
+                column.state[address] = self._serde.unframe(topic, record.value)
                 wake, waits = headers.read_state(record.headers)
                 if wake is not None:
                     column.wakes[address] = wake
                 if waits is not None:
                     column.waits[address] = waits
-                if topic == "first-state":
-                    must(new["steps"] == len(new["ids"]) == len(set(new["ids"])) == len(column.seen.get(address[1], ())), "state and lines differ", new)
-                elif topic == "second-state":
-                    must(new["steps"] == len(column.seen.get(address[1], ())), "state and lines differ", new, column.seen.get(address[1]))
+                self._kept(column, *address)
+
+    def _kept(self, column: Column, topic: str, key: str) -> None:
+        """A state record as it is now."""
+        new = column.state[topic, key]
+        if topic == "first-state":
+            must(new["steps"] == len(new["ids"]) == len(set(new["ids"])) == len(column.seen.get(key, ())), "state and lines differ", new)
+        elif topic == "second-state":
+            must(new["steps"] == len(column.seen.get(key, ())), "state and lines differ", new, column.seen.get(key))
 
     # --- between two turns of an engine
 

@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from tests.sim.edges import Edges
     from tests.sim.faults import Plan
     from tests.sim.ports import SimLog
-    from tests.sim.processors import First, Second
     from tests.sim.scheduler import Process, Scheduler
 
 PARTITIONS: Final = 2
-ENGINES: Final = ("first.0", "first.1", "second.0", "second.1")
 PREFIX: Final = "t"
 
 
@@ -32,7 +30,8 @@ class Outside:
     plan: Plan
     log: SimLog
     edges: Edges
-    processors: dict[str, First | Second]
+    processors: dict[str, Any]
+    engine_slots: Sequence[str]
     slots: Sequence[str]
 
     def __init__(self) -> None:
@@ -147,15 +146,19 @@ class Outside:
             for topic in (*processor.states, f"internal.{processor.name}.progress"):
                 self.log.compact(topic)
 
+    def _marked(self) -> tuple[str, ...]:
+        """Topics whose markers may be late."""
+        return (OFFSETS, "mid", "first-state", "second-state", "internal.first.progress", "internal.second.progress", "ledger")
+
     def markers(self, chance: random.Random) -> None:
         """Markers of some topics are late for a while."""
-        everything = (OFFSETS, "mid", "first-state", "second-state", "internal.first.progress", "internal.second.progress", "ledger")
+        everything = self._marked()
         self.log.hold_markers(chance.sample(everything, chance.randint(1, len(everything))))
         self.scheduler.after(chance.choice((0.02, 0.5, 4.0)), self.log.release_markers)
 
     def registry(self, chance: random.Random) -> None:
         """The registry does not answer, for some or for all."""
-        for slot in chance.sample(ENGINES, chance.randint(1, len(ENGINES))):
+        for slot in chance.sample(self.engine_slots, chance.randint(1, len(self.engine_slots))):
             self.registry_down[slot] = self.scheduler.now + chance.choice((0.3, 3.0, 12.0))
 
     def grave(self, chance: random.Random) -> None:
@@ -166,12 +169,12 @@ class Outside:
 
     def jump(self, chance: random.Random) -> None:
         """A clock is wrong."""
-        for process in self.living(chance.choice(ENGINES)):
+        for process in self.living(chance.choice(self.engine_slots)):
             process.skew = chance.choice((0.0, 2.0, -2.0, 86_400.0, -3_600.0))
 
     def kill(self, chance: random.Random) -> None:
         """kill -9, wherever it is."""
-        for process in self.living(chance.choice(ENGINES)):
+        for process in self.living(chance.choice(self.engine_slots)):
             process.kill()
 
     def kill_edge(self, chance: random.Random) -> None:
@@ -186,9 +189,9 @@ class Outside:
         """One ends or freezes around its next commit while markers are late, and somebody else takes over."""
         point = chance.choice(("engine.before-offsets", "engine.before-commit", "engine.before-commit", "engine.after-commit"))
         late = chance.random() < 0.6
-        self.dooms[chance.choice(ENGINES)] = (point, chance.random() < 0.4, chance.random() < (0.85 if late else 0.5))
+        self.dooms[chance.choice(self.engine_slots)] = (point, chance.random() < 0.4, chance.random() < (0.85 if late else 0.5))
         if late:  # its offsets are decided, its state is not: what a restore must wait for
-            self.log.hold_markers(("first-state", "second-state", "internal.first.progress", "internal.second.progress"))
+            self.log.hold_markers([topic for topic in self._marked() if topic.endswith(("-state", ".progress"))])
             self.scheduler.after(chance.choice((2.0, 5.0)), self.log.release_markers)
 
     def stall(self, chance: random.Random) -> None:
@@ -198,20 +201,20 @@ class Outside:
 
     def zombie(self, chance: random.Random) -> None:
         """A second process in a slot that has one."""
-        self.start(chance.choice(ENGINES))
+        self.start(chance.choice(self.engine_slots))
 
     def expire(self, chance: random.Random) -> None:
         """A session runs out although its process is well."""
-        name, _, number = chance.choice(ENGINES).partition(".")
+        name, _, number = chance.choice(self.engine_slots).partition(".")
         self.log.expire(f"{PREFIX}.{name}", number)
 
     def stop(self, chance: random.Random) -> None:
         """SIGTERM."""
-        for process in self.living(chance.choice(ENGINES)):
+        for process in self.living(chance.choice(self.engine_slots)):
             process.stopping = True
 
     def forget(self, chance: random.Random) -> None:
         """The offsets of a group without members have expired."""
-        name = chance.choice(("first", "second"))
-        if not any(self.living(slot) for slot in ENGINES if slot.startswith(name)) and not self.log.busy(f"{PREFIX}.{name}"):
+        name = chance.choice(tuple(self.processors))
+        if not any(self.living(slot) for slot in self.engine_slots if slot.startswith(name)) and not self.log.busy(f"{PREFIX}.{name}"):
             self.log.forget_offsets(f"{PREFIX}.{name}")

@@ -1,6 +1,7 @@
 """Mistakes planted on purpose: the simulation is worth something only if it sees them. Each is named for what it does.
 
-STANDING is the list that is kept; MUTATIONS are further small changes of streams/*. Where a mistake is a changed line, the
+STANDING is the list that is kept, and SEEN_IN says of some of it in what world they show; MUTATIONS are further small changes of
+streams/*. Where a mistake is a changed line, the
 function's source is changed and compiled in its module; a change that no longer fits the code is an error, not a bug found.
 """
 
@@ -28,6 +29,8 @@ from streams.memory_group import Coordinator
 from streams.ports import Abortable, Place, Unknown
 from streams.recovery import Recovery
 from streams.step import Fate
+from streams.stock import settle
+from streams.stock.state import STOCK
 from streams.tables import Tables
 from tests.sim.ports import ProcessLog, SimGroup, SimTransactions
 from tests.sim.processors import First
@@ -311,14 +314,39 @@ def forget_arrivals(patch: Patch) -> None:
     patch.setattr(Column, "look_around", lambda _: None)
 
 
+def no_key(patch: Patch) -> None:
+    """A put that is tried again has another idempotency key."""
+    numbers = iter(range(1 << 60))
+    patch.setattr(lane, "fingerprint", lambda parts: f"key-{next(numbers)}")
+
+
+def no_lock_on_grant(patch: Patch) -> None:
+    """A claim is judged by the counters as the last transaction left them, without what was granted to the claims before it in this one."""
+
+    def wrong(more: Any, hold: Any, free: Any) -> bool:
+        work = free.__self__
+        stock = {place: work.view._memory.get(STOCK, work.key(place)) for place in more}
+        return all(stock[place] is not None and stock[place].sellable - stock[place].allocated >= units for place, units in more.items())
+
+    patch.setattr(settle, "fits", wrong)
+
+
+def grant_without_looking(patch: Patch) -> None:
+    """A claim is granted whatever is held already."""
+    patch.setattr(settle, "fits", lambda more, hold, free: True)
+
+
 STANDING: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
         ack_first, no_dedupe, torn, no_fence, skip_on_outage, dead_letter_not_acked, producer_kept, wake_lost_on_restore, offsets_after_restore,
         restore_to_stable, wake_without_offsets, generation_at_commit, no_seek, uniform_assignor, wake_before_backlog, keep_overlay, no_offsets, unsettled,
-        merge_first, unknown_is_lost, unknown_is_done, wake_by_offsets, lose_popped, forget_arrivals,
+        merge_first, unknown_is_lost, unknown_is_done, wake_by_offsets, lose_popped, forget_arrivals, no_key, no_lock_on_grant, grant_without_looking,
     )
 }  # fmt: skip
+
+SEEN_IN: dict[str, str] = {"no_key": "deliver", "no_lock_on_grant": "trade", "grant_without_looking": "trade"}
+"""Mistake -> the edge, or `trade`: the world of orders."""
 
 
 # --- further mutations
@@ -347,6 +375,8 @@ MUTATIONS: dict[str, Plant] = {
     "position_one_too_far": changed(Column, "_record", "lane.next = offset + 1", "lane.next = offset + 2"),
     "rewind_first_only": changed(Engine, "_rewind", "in owned.column.book.positions.items()", "in list(owned.column.book.positions.items())[:1]"),
     "reaper_never_reaps": changed(Recovery, "_reap", "if owned.reaped:", "if True:"),
+    "blocked_turn_skips": changed(Engine, "_turn", "_Turn(owned, writes, blocked,", "_Turn(owned, writes, None,"),
+    "blocked_at_the_first_skips": changed(Engine, "_turn", "self._after(owned, blocked,", "self._after(owned, None,"),
     "hold_never_ends": changed(Engine, "_hold", "self._clock.monotonic() + seconds", "self._clock.monotonic() + 1e9"),
     "hold_forgets_to_pause": changed(Engine, "_let_run", "self._rewind([owned.number])", "pass"),
     "wakes_not_cleared": changed(Column, "_due", "Put(overlay.get(*address), None,", "Put(overlay.get(*address), entry[0] + 1,"),
@@ -418,12 +448,6 @@ def position_first(patch: Patch) -> None:
     patch.setattr(pages.Pages, "_transact", wrong)
 
 
-def no_key(patch: Patch) -> None:
-    """A put that is tried again has another idempotency key."""
-    numbers = iter(range(1 << 60))
-    patch.setattr(lane, "fingerprint", lambda parts: f"key-{next(numbers)}")
-
-
 def rows_apart(patch: Patch) -> None:
     """Offsets are written in a transaction of their own, before the rows."""
 
@@ -447,7 +471,6 @@ EDGES: dict[str, tuple[str, Plant]] = {
     "position_first": ("poll", position_first),
     "page_not_asked_again": ("poll", changed(Poller, "_page", "progress.opened = False", "pass")),
     "fenced_poll_goes_on": ("poll", changed(pages.Pages, "_failed", "self.close()", "return None")),
-    "no_key": ("deliver", no_key),
     "no_intent": ("deliver", changed(lane.Lane, "_put", "self._ledger.write(intents)", "pass")),
     "lost_answer_is_accepted": ("deliver", changed(lane.Lane, "_put", "raise\n", "answers = [Put(p.level.sku, True, False, '') for p in plans]\n")),
     "partial_is_all": (
@@ -461,4 +484,4 @@ EDGES: dict[str, tuple[str, Plant]] = {
 }
 
 
-__all__ = ["EDGES", "MUTATIONS", "STANDING", "Refuse", "memory_group", "recovery"]
+__all__ = ["EDGES", "MUTATIONS", "SEEN_IN", "STANDING", "Refuse", "memory_group", "recovery"]

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from tests.sim.trade import world as world_of
 from tests.sim.world import Case, World
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class Regression(msgspec.Struct, frozen=True):
 
 def failing(case: Case) -> tuple[str, World]:
     """How it fails ('' when it does not)."""
-    world = World(case)
+    world = world_of(case)
     try:
         world.run()
     except Exception as error:  # noqa: BLE001 - any failure is a finding

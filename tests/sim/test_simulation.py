@@ -79,3 +79,9 @@ def test_transactions_with_epochs_of_their_own_need_no_rule(monkeypatch: pytest.
     """With transaction version 2 a late request names a transaction that is over, also for a producer that is kept."""
     STANDING["producer_kept"](monkeypatch)
     assert late(60, version=2) == (0, 0)
+
+
+def test_orders_that_compete() -> None:
+    """Orders of several columns claim the same few units, whatever happens: none is promised twice, and in the end nobody waits for what is free."""
+    for seed in range(100):
+        assert failing(Case(seed, trade=True))[0] == "", f"seed {seed}"

@@ -18,7 +18,7 @@ from streams.recovery import Phase
 from tests.sim.audit import Audit, must
 from tests.sim.edges import EDGES, Edges, installed
 from tests.sim.faults import ANYWHERE, FAULTS, Plan
-from tests.sim.outside import ENGINES, PARTITIONS, PREFIX, Outside
+from tests.sim.outside import PARTITIONS, PREFIX, Outside
 from tests.sim.ports import ProcessLog, SimClock, SimLog, SimSerde, places
 from tests.sim.processors import First, Routes, Second, Serde, topics
 from tests.sim.scheduler import Process, Scheduler
@@ -39,6 +39,8 @@ class Case(msgspec.Struct, frozen=True):
     skip: tuple[str, ...] = ()
     rates: Mapping[str, float] | None = None
     transaction_version: int = 1
+    trade: bool = False
+    """Orders that compete for units (tests/sim/trade.py), instead of the two toys and the edges."""
 
 
 @dataclass(slots=True)
@@ -81,11 +83,12 @@ class World(Outside):
         self.scheduler.on_error, self.scheduler.on_gone = self._error, self._gone
         self.broker = random.Random(case.seed + 1)
         self.log = SimLog(self.scheduler, self.broker.random, transaction_version=case.transaction_version)
-        self.processors = {"first": First(), "second": Second()}
+        self.processors = self._hub()
+        self.engine_slots = tuple(f"{name}.{number}" for name in self.processors for number in range(2))
         for processor in self.processors.values():
             for topic in topics(processor):
                 self.log.create(topic, PARTITIONS)
-        self.audits = {name: Audit(processor, self.log, PARTITIONS, self.items, deep=case.seed % 4 != 3) for name, processor in self.processors.items()}
+        self.audits = {name: self._audit(name) for name in self.processors}
         self.log.on_commit = self._committed
         self.engines: dict[Process, tuple[Engine, ProcessLog, SimSerde]] = {}
         self.peace = False
@@ -100,12 +103,25 @@ class World(Outside):
         self.edges = Edges(self, drawn_edges if case.edges is None else case.edges)
         self._plan_actions(chance)
 
+    # --- what the hub is made of
+
+    def _hub(self) -> dict[str, Any]:
+        """Its processors, by name."""
+        return {"first": First(), "second": Second()}
+
+    def _routes(self) -> Any:
+        """Where their records belong."""
+        return Routes()
+
+    def _audit(self, name: str) -> Audit:
+        return Audit(self.processors[name], self.log, PARTITIONS, self.items, deep=self.case.seed % 4 != 3)
+
     # --- processes
 
     def start(self, slot: str) -> None:
         """A process in this slot; if there is one already, it is a zombie from now on."""
         if self.keeper is None or not self.living(slot):
-            self.scheduler.start(slot, self._engine if slot in ENGINES else self.edges.main(slot))
+            self.scheduler.start(slot, self._engine if slot in self.engine_slots else self.edges.main(slot))
 
     def _engine(self, process: Process) -> None:
         name, _, number = process.slot.partition(".")
@@ -115,7 +131,7 @@ class World(Outside):
             serde.shorten(self.processors[name].inputs)
         process.patience = self._patience
         engine = Engine(
-            self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=Routes(),  # type: ignore[arg-type]
+            self.processors[name], port, serde, clock, slot=number, prefix=PREFIX, routes=self._routes(),  # type: ignore[arg-type]
             failpoint=lambda point: self._failpoint(process, point), keeper=self.keeper(process.slot, clock) if self.keeper else None,
         )  # fmt: skip
         self.engines[process] = (engine, port, serde)
@@ -200,9 +216,14 @@ class World(Outside):
 
     # --- what the outside does
 
+    def _said(self) -> list[Any]:
+        """What is said to the hub: an action stands here as often as it is likely."""
+        return [self.feed] * 8 + [self.fact] * 5 + [self.item]
+
     def _plan_actions(self, chance: random.Random) -> None:
-        kinds = [self.feed] * 8 + [self.fact] * 5 + [self.item, self.compact, self.markers, self.registry, self.grave, self.jump, self.jump]
-        kinds += [self.item, self.handover, self.handover, self.kill, self.kill, self.zombie, self.expire, self.stop, self.forget]
+        said = self._said()
+        kinds = [*said, self.compact, self.markers, self.registry, self.grave, self.jump, self.jump]
+        kinds += [said[-1], self.handover, self.handover, self.kill, self.kill, self.zombie, self.expire, self.stop, self.forget]
         kinds += [self.edges.hook] * 5 if "door" in self.edges.kinds else []
         kinds += [self.edges.order] * 4 if "poll" in self.edges.kinds else []
         kinds += [self.kill_edge, self.kill_edge, self.stall, self.stall] if self.edges.kinds else []
@@ -213,7 +234,7 @@ class World(Outside):
         for when, index, do, number in self.actions:
             if kept is None or index in kept:
                 self.scheduler.at(when, lambda do=do, number=number, index=index: self._act(do, number, index))  # type: ignore[misc]
-        self.slots = (*ENGINES, *self.edges.slots)
+        self.slots = (*self.engine_slots, *self.edges.slots)
         for slot in self.slots:
             self.scheduler.at(chance.choice((0.0, 0.0, 0.0, 1.0, 5.0)), lambda slot=slot: self._first_start(slot))  # type: ignore[misc]
         self.scheduler.at(until, self._make_peace)
@@ -225,7 +246,7 @@ class World(Outside):
     def _act(self, do: Any, number: float, index: int) -> None:
         self.scheduler.note(index, do.__name__)
         do(random.Random(number))
-        if do not in (self.feed, self.fact, self.item, self.edges.hook, self.edges.order):
+        if do not in (*self._said(), self.edges.hook, self.edges.order):
             self.plan.happens(do.__name__)
 
     # --- peace
@@ -240,23 +261,27 @@ class World(Outside):
         self.log.release_markers()
         for name in self.processors:
             self.log.set_limit(f"dead.{name}", 1 << 20)
-        for number in range(3):
-            self._item(number)
+        self._supply()
         for process in self.scheduler.processes:
             process.skew = 0.0
         for name in self.processors:
-            self._man([slot for slot in ENGINES if slot.startswith(name)])
+            self._man([slot for slot in self.engine_slots if slot.startswith(name)])
         for kind in self.edges.kinds:
             if all(process.stopping for slot in self.edges.slots if slot.startswith(kind) for process in self.living(slot)):
                 self.start(f"{kind}.0")
         if self.broker.random() < 0.4:
-            living = [process for slot in ENGINES for process in self.living(slot) if not process.stopping]
+            living = [process for slot in self.engine_slots for process in self.living(slot) if not process.stopping]
             if living:
                 self.dooms[self.broker.choice(living).slot] = ("engine.before-commit", True, False)
             self._probe()
         self.probes = 0
         self.rest_by = self.scheduler.now + REST_WITHIN
         self.scheduler.after(1.0, self._look)
+
+    def _supply(self) -> None:
+        """Whatever somebody waits for is there at last."""
+        for number in range(3):
+            self._item(number)
 
     def _man(self, slots: list[str]) -> None:
         """Somebody for each processor; who is not started again is put out of the group in time."""
@@ -277,7 +302,7 @@ class World(Outside):
         self.quiet = 0 if restless else self.quiet + 1
         if self.quiet > 2:
             self.dooms.clear()
-        if self.quiet > 2 and self.edges.disturb():
+        if self.quiet > 2 and self.edges.kinds and self.edges.disturb():
             self.quiet = 0
         elif self.quiet > 2 and self.apart is None and self.case.seed % 3 == 0:
             self._part()
@@ -310,7 +335,7 @@ class World(Outside):
             for number, column in self.audits[name].columns.items():
                 if any(wake <= self.now() for wake in column.wakes.values()):
                     return f"{name} has due wakes in column {number}: {column.wakes}"
-        return self.edges.restless()
+        return self.edges.restless() if self.edges.kinds else ""
 
     def _probe(self) -> None:
         """One record for each column at the same moment. By the second time a column alone in its transaction is no longer held to be a danger."""
@@ -372,6 +397,14 @@ class World(Outside):
 
     def reckon(self) -> None:
         """Everything once, in every topic that tells of it."""
+        self._add_up()
+        for name, audit in self.audits.items():
+            for number, column in audit.columns.items():
+                must(not column.parked, "still parked", name, number)
+            for engine in self._alive(name):
+                self._observed(engine)
+
+    def _add_up(self) -> None:
         first, second = self.audits["first"], self.audits["second"]
         for number, key in self.fed.items():
             must(f"{key}|{number}" in first.lines, "an input was never counted", number, key)
@@ -383,11 +416,6 @@ class World(Outside):
         mid = sum(len(self.log.at(place).read(0, 1 << 30, 1 << 30)[0]) for place in places(("mid",), PARTITIONS))
         steps = sum(state["steps"] for column in second.columns.values() for (topic, _), state in column.state.items() if topic == "second-state")
         must(steps == mid + self.facts, "the second has not counted what the first has written", steps, mid, self.facts)
-        for name, audit in self.audits.items():
-            for number, column in audit.columns.items():
-                must(not column.parked, "still parked", name, number)
-            for engine in self._alive(name):
-                self._observed(engine)
 
     def _observed(self, engine: Engine) -> None:
         """What health and metrics are told is so."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -174,6 +175,88 @@ def test_a_column_that_fails_does_not_hold_the_other() -> None:
     bench.turns(20)
     assert bench.counted() == 1
     assert bench.engine.observer.phases[bench.home] == "held"
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_what_a_blocked_turn_has_not_taken_is_offered_again(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dependency that does not answer at one record of a batch: what came before stands, that record and those after it come again, once."""
+    bench, asked = Bench(), [0]
+    bench.engine.start()
+    bench.turns()
+    unframe = bench.serde.unframe
+
+    def away(topic: str, data: bytes) -> Any:
+        asked[0] += topic == "in"
+        if asked[0] == at + 1:
+            raise Retry("away", 5.0)
+        return unframe(topic, data)
+
+    monkeypatch.setattr(bench.serde, "unframe", away)
+    bench.feed(4)
+    bench.turns(2)
+    assert bench.phases() == {"held", "run"}
+    assert bench.counted() == at
+    bench.feed(2)  # what comes in the meantime must not overtake it
+    bench.turns(2)
+    assert bench.counted() == at
+    bench.clock.wait(5.0)
+    bench.turns()
+    assert [msgspec.json.decode(line.value or b"")["key"] for line in bench.log.committed_records("ledger")] == [f"k1|{n}" for n in (0, 1, 2, 3, 0, 1)]
+    assert bench.log.coordinator("t.count").offsets[Place("in", bench.home)][0] == 6
+
+
+OURS, OTHER = "t.count.0", "t.count.1"
+
+
+@pytest.mark.parametrize(
+    ("offsets", "outcome"),
+    [
+        ({"in": (2, OURS), "more": (2, OURS)}, True),
+        ({}, False),
+        ({"in": (2, OURS), "more": (3, OTHER)}, None),
+        ({"in": (2, OTHER), "more": (2, OTHER)}, None),
+        ({"in": (2, OURS), "more": (2, OTHER)}, None),
+    ],
+    ids=["committed", "not committed", "another went on", "another did the same", "another did a part of it"],
+)
+def test_offsets_tell_what_came_of_a_transaction(offsets: dict[str, tuple[int, str]], outcome: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Committed: only if every offset is there and was written by us. Else it never was, or somebody else worked here and the column begins again."""
+    bench = Bench()
+    bench.counter.inputs = ("in", "more")
+    bench.log.create("more", 2)
+    bench.engine = bench.new()
+    bench.engine.start()
+    bench.turns()
+    turn, known = _unknown(bench, monkeypatch, lambda: [bench.log.append(topic, b"k1", ONE % n, bench.home) for topic in ("in", "more") for n in (1, 2)])
+    found = {Place(topic, bench.home): offset for topic, offset in offsets.items()}
+    assert bench.engine._outcome(turn, {**known, **found}) is outcome
+
+
+@pytest.mark.parametrize(
+    ("number", "owner", "outcome"), [(1, OURS, False), (2, OURS, True), (2, OTHER, None), (3, OURS, None)], ids=["lost", "committed", "another's", "later ones"]
+)
+def test_progress_tells_what_came_of_a_transaction_that_only_wakes(number: int, owner: str, outcome: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its offsets are those of the last one: the number of the column's last transaction tells, and who wrote the offsets."""
+    bench = Bench()
+    bench.engine.start()
+    bench.feed(1, wake=bench.clock.wall_ms() + 1_000)
+    bench.turns()
+    turn, known = _unknown(bench, monkeypatch, lambda: bench.clock.wait(2.0))
+    monkeypatch.setattr(bench.engine, "_last_transaction", lambda column: number)
+    assert bench.engine._outcome(turn, {place: (offset, owner) for place, (offset, _) in known.items()}) is outcome
+
+
+ONE = b'{"id": %d, "key": "k1", "n": 1}'
+
+
+def _unknown(bench: Bench, patch: pytest.MonkeyPatch, happens: Callable[[], Any]) -> tuple[Any, dict[Place, tuple[int | None, str]]]:
+    """The turn that comes of it, whose transaction nobody knows the end of, and the offsets that were committed before."""
+    seen: list[Any] = []
+    patch.setattr(bench.engine, "_transact", lambda turns, generation, began: bool(seen.extend(turns)))
+    happens()
+    bench.turns(1)
+    (turn,) = seen
+    return turn, {place: turn.owned.committed[place] for place in turn.offsets}
 
 
 def test_the_registry_away_when_progress_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

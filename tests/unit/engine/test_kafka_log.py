@@ -13,7 +13,7 @@ from hub.ingest import pages
 from hub.ingest.pages import Pages
 from schemas.records import Position
 from schemas.registry import LocalSerde
-from streams import kafka_group, kafka_log, kafka_transactions
+from streams import kafka_group, kafka_log, kafka_transactions, quick
 from streams.kafka_client import Fenced, Positions
 from streams.kafka_group import KafkaGroup
 from streams.kafka_log import KafkaLog
@@ -59,6 +59,58 @@ def test_what_the_client_says_of_offsets_comes_out(error: KafkaError | None, rai
         return
     with pytest.raises(raised):
         transactions.send_offsets({Place("in", 0): 1}, object())
+
+
+class Refusing:
+    """A producer whose every call ends in this error, and that remembers what it was asked."""
+
+    def __init__(self, error: KafkaError) -> None:
+        self.error, self.asked = error, []  # type: tuple[KafkaError, list[str]]
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **more: Any) -> None:
+            self.asked.append(name)
+            if name not in ("flush", "poll"):
+                raise KafkaException(self.error)
+
+        return call
+
+
+@pytest.mark.parametrize(("fatal", "raised"), [(False, Abortable), (True, Unknown)])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_record_that_a_fenced_producer_does_not_take_is_not_for_an_abort(
+    fatal: bool, raised: type[Exception], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer with a fatal error can not even abort: it has to be thrown away. One with any other error aborts."""
+    if not compiled:
+        monkeypatch.setattr(quick, "library", None)
+    producer: Any = Refusing(KafkaError(KafkaError._FENCED if fatal else KafkaError.MSG_SIZE_TOO_LARGE, "", fatal))
+    with pytest.raises(raised):
+        KafkaTransactions(producer, "id").produce_all([("out", b"k", b"v", 0, (), 0)])
+
+
+def test_an_abort_that_is_not_answered_is_unknown() -> None:
+    """Taken for done, the next transaction would begin in the middle of this one."""
+    producer: Any = Refusing(KafkaError(KafkaError._TIMED_OUT))
+    with pytest.raises(Unknown, match="not known to be aborted"):
+        KafkaTransactions(producer, "id").abort()
+
+
+def test_what_can_not_be_delivered_is_waited_for_before_the_end_is_asked_for() -> None:
+    """By a flush: the commit's own wait is shorter than a delivery may take, and would leave nobody knowing."""
+    producer: Any = Refusing(KafkaError(KafkaError.UNKNOWN_PRODUCER_ID, "", False, False, True))
+    with pytest.raises(Abortable):
+        KafkaTransactions(producer, "id").commit()
+    assert producer.asked == ["flush", "commit_transaction"]
+
+
+def test_offsets_say_who_wrote_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next owner finds there whose transaction may still be open, and an unknown outcome is known by it."""
+    producer: Any = Stuck(returns=True)
+    sent: list[TopicPartition] = []
+    monkeypatch.setattr(producer, "send_offsets_to_transaction", lambda offsets, *_: sent.extend(offsets))
+    KafkaTransactions(producer, "hub.stock.0").send_offsets({Place("in", 0): 1, Place("in", 1): 7}, object())
+    assert [(at.topic, at.partition, at.offset, at.metadata) for at in sent] == [("in", 0, 1, "hub.stock.0"), ("in", 1, 7, "hub.stock.0")]
 
 
 class Member:
