@@ -21,8 +21,6 @@ from schemas.catalogue import (
     partition_key,
     partitions_of,
     record_type,
-    spec,
-    split_key,
     route,
     spec,
     split_key,
