@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from hub.errors import Refuse, Retry
+from schemas.records import ItemEvent, OrderEvent, StockEvent
 
 T = TypeVar("T")
-R = TypeVar("R", bound=msgspec.Struct)
+R = TypeVar("R", bound=ItemEvent | OrderEvent | StockEvent)
 
 MOST_UNITS = 2**31 - 1
 PLACES = Decimal("0.0001")
@@ -104,7 +105,7 @@ def fingerprint(parts: Sequence[str]) -> str:
 def identified(record: R) -> R:
     """The record with an event id that is its own content's hash: the same picture through two doors, or twice through one,
     has one id; two pictures of one second (vendors' clocks) have two."""
-    bare = msgspec.structs.replace(record, event_id="")
+    bare = record if record.event_id == "" else msgspec.structs.replace(record, event_id="")
     digest = blake2b(type(record).__name__.encode() + msgspec.json.encode(bare), digest_size=16)
     return msgspec.structs.replace(record, event_id=digest.hexdigest())
 
