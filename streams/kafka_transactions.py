@@ -57,7 +57,7 @@ class KafkaTransactions:
     def _not_taken(self, topic: str, error: BaseException) -> None:
         """Its buffer is full: come again. Anything else ends the transaction."""
         if isinstance(error, BufferError):
-            self._producer.poll(0.05)
+            self._do(self._producer.poll, 0.05)
             return
         if not isinstance(error, KafkaException):
             raise error
@@ -91,8 +91,8 @@ class KafkaTransactions:
 
     def commit(self) -> None:
         """Everything or nothing. Flushed before, by a clock of its own: what cannot be delivered fails after the transaction timeout, and is
-        to be aborted, which is known, and not only not heard of."""
-        self._producer.flush(ANSWER)
+        to be aborted, which is known, and not only not heard of. A fatal error comes out of whatever call serves the client's events first."""
+        self._do(self._producer.flush, ANSWER)
         self._do(self._producer.commit_transaction, END_ANSWER)
 
     def abort(self) -> None:

@@ -166,7 +166,7 @@ class Feed:
                 self._ledger.dead(origin, error.reason, str(error))
             else:
                 self._lane.availability(split_key(key.decode())[1], record, origin)
-        self._reached[partition] = offset + 1
+        self._reached[partition] = max(offset + 1, self._reached.get(partition, 0))  # what is handed over again takes nothing back
 
     def _commit(self) -> None:
         now = time.monotonic()

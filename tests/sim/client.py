@@ -24,6 +24,7 @@ class Cluster:
     def __init__(self, scheduler: Scheduler, log: SimLog, topics: dict[str, int]) -> None:
         self.scheduler, self.log, self.topics = scheduler, log, topics
         self.on_append: Callable[[Record], None] = lambda record: None
+        self.on_offsets: Callable[[Sequence[TopicPartition]], None] = lambda offsets: None
 
     @property
     def process(self) -> Process:
@@ -263,8 +264,7 @@ class Consumer:
         return out
 
     def _own(self, most: int, timeout: float) -> list[Record]:
-        self._process.point("read")
-        found = self._slice(most)
+        found = [] if self._process.point("read") else self._slice(most)
         if not found and timeout > 0:
             self._process.sleep(timeout if timeout < 0.05 else timeout * self._process.patience(), listening=True)
             found = self._slice(most)
@@ -292,6 +292,7 @@ class Consumer:
         coordinator, generation = self._cluster.log.coordinator(self._name), self._group.generation()
         if generation is None or coordinator.refusal(generation) is not None:
             raise KafkaException(error(KafkaError.ILLEGAL_GENERATION))
+        self._cluster.on_offsets(offsets)
         for at in offsets:
             coordinator.offsets[Place(at.topic, at.partition)] = (at.offset, "")
 

@@ -17,6 +17,7 @@ from unittest import mock
 
 import msgspec
 import structlog
+from confluent_kafka import TopicPartition
 
 import hub.deliver.feed
 import hub.deliver.lane
@@ -36,7 +37,7 @@ from hub.ingest.append import Appender, TooLarge, envelope, event_id
 from hub.ingest.pages import Pages
 from hub.ingest.poller import Poller, Source
 from hub.sdk import Bucket, Item, Poll, StockSink
-from schemas.records import Availability, Delivered, ItemChannel
+from schemas.records import Availability, Delivered, ItemChannel, Position
 from schemas.records import Item as ItemRecord
 from streams.memory_log import Transaction
 from streams.ports import Place, Record
@@ -108,6 +109,8 @@ class Edges:
             world.log.create(topic, 2)
         self.cluster = Cluster(world.scheduler, world.log, dict.fromkeys((*topics, RAW, AVAILABILITY), 2))
         self.cluster.on_append = lambda record: world._judge(lambda: self._appended(record))
+        self.cluster.on_offsets = lambda offsets: world._judge(lambda: self._told(offsets))
+        self._page: Position | None = None
         self.disturbed = False
         self.sql = Database.empty() if "store" in kinds else None
         self._levels: list[tuple[int, int, str, int | None]] = []
@@ -249,6 +252,26 @@ class Edges:
             numbers = [quantity for quantity, _ in self.shop.effects.get(f"n-{told.key}", [])]
             must(told.outcome != "accepted" or told.sent in numbers, "told to be accepted, and was not", told, numbers)
 
+    def _told(self, offsets: Sequence[TopicPartition]) -> None:
+        """Whoever commits offsets of availability has told everything below them, and written it down."""
+        ledger = [Serde().unframe(record.topic, record.value or b"") for record in self.world.log.committed_records("internal.deliver.sent")]
+        told: dict[str, Delivered] = {record.key: record for record in ledger}
+        for at in offsets if "deliver" in self.kinds else ():
+            for record in self.world.log.at(Place(AVAILABILITY, at.partition)).read(0, at.offset, 1 << 30)[0]:
+                level: Availability = Serde().unframe(AVAILABILITY, record.value or b"")
+                known = told.get(level.sku)
+                untold = level.sku in SKUS and (known is None or known.revision < level.revision)
+                must(not untold, "offsets of a number that was never told are committed", level, known, at.offset)
+
+    def paged(self, transaction: Transaction) -> None:
+        """A page is in the log exactly when its position is: each position goes on from the one before it."""
+        raws = sum(record.topic == RAW for record in transaction.records)
+        positions: list[Position] = [Serde().unframe(record.topic, record.value or b"") for record in transaction.records if record.topic == "position.toy"]
+        must(len(positions) == 1, "a page without a position, or with two", positions)
+        pages, records = (self._page.pages, self._page.records) if self._page is not None else (0, 0)
+        must((positions[0].pages, positions[0].records) == (pages + 1, records + raws), "a page does not follow the last one", self._page, positions[0], raws)
+        self._page = positions[0]
+
     def disturb(self) -> bool:
         """Once, when everything has come to rest: somebody changes a number in the channel, or an old request arrives there at last."""
         known = {state.sku for column in self.world.audits["second"].columns.values() for (topic, _), state in column.state.items() if topic == AVAILABILITY}
@@ -305,6 +328,10 @@ class Edges:
             told = {sku: self.shop.stock[f"n-{sku}"] for sku in SKUS if sku in levels}
             if told != {sku: levels[sku] for sku in told}:
                 return f"the channel has {told} and not {levels}"
+            offsets = self.world.log.coordinator(f"deliver.{CHANNEL}").offsets
+            for place in (Place(AVAILABILITY, number) for number in range(2)):
+                if (end := self.world.log.at(place).end) and offsets.get(place, (0, ""))[0] != end:
+                    return f"{place} is delivered up to {offsets.get(place)} of {end}"
         if "store" in self.kinds:
             try:
                 if self.rows() != levels:

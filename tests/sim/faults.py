@@ -32,6 +32,7 @@ FAULTS: Final[Mapping[str, Sequence[str]]] = {
     "decode": ("decode-retry",),
     "decode-state": ("state-retry",),
     "tail": ("tail-late",),
+    "read": ("read-nothing",),
     "append": ("append-refused", "append-lost"),
     "append!": ("append-unheard",),
     "http": ("http-429", "http-503", "http-lost", "http-late"),

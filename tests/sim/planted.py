@@ -17,6 +17,7 @@ import pytest
 
 import hub.store.main as store
 from hub.deliver import lane
+from hub.deliver.feed import Feed
 from hub.errors import Refuse, Retry
 from hub.ingest import append, pages
 from hub.ingest.append import Appender
@@ -39,18 +40,20 @@ Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch], None]
 
 
-def changed(owner: Any, name: str, old: str, new: str) -> Plant:
-    """The function with one piece of its source replaced."""
+def changed(owner: Any, name: str, *pieces: str) -> Plant:
+    """The function with a piece of its source replaced by another, and so on: old, new, old, new."""
 
     def plant(patch: Patch) -> None:
         function = inspect.unwrap(getattr(owner, name))
         function = function.fget if isinstance(function, property) else function
         static = isinstance(inspect.getattr_static(owner, name), staticmethod)
         source = textwrap.dedent(inspect.getsource(function))
-        if source.count(old) < 1:
-            raise LookupError(f"{name} does not contain {old!r}")
+        for old, new in zip(pieces[::2], pieces[1::2], strict=True):
+            if source.count(old) < 1:
+                raise LookupError(f"{name} does not contain {old!r}")
+            source = source.replace(old, new)
         patch.setattr(quick, "library", None)  # a compiled loop would not know of the change
-        source = "from __future__ import annotations\n" + source.replace("@staticmethod\n", "").replace("@property\n", "").replace(old, new)
+        source = "from __future__ import annotations\n" + source.replace("@staticmethod\n", "").replace("@property\n", "")
         names: dict[str, Any] = {}
         exec(compile(source, f"<planted in {name}>", "exec"), vars(sys.modules[function.__module__]), names)
         made: Any = names[function.__name__]
@@ -469,6 +472,10 @@ EDGES: dict[str, tuple[str, Plant]] = {
     "door_acks_first": ("door", door_acks_first),
     "append_errors_ignored": ("door", append_errors_ignored),
     "position_first": ("poll", position_first),
+    "position_read_before_the_fence": (
+        "poll",
+        changed(pages.Pages, "open", "    self.close()\n", "    self.close()\n    stored = self._stored()\n", "return self._stored()", "return stored"),
+    ),
     "page_not_asked_again": ("poll", changed(Poller, "_page", "progress.opened = False", "pass")),
     "fenced_poll_goes_on": ("poll", changed(pages.Pages, "_failed", "self.close()", "return None")),
     "no_intent": ("deliver", changed(lane.Lane, "_put", "self._ledger.write(intents)", "pass")),
@@ -477,6 +484,8 @@ EDGES: dict[str, tuple[str, Plant]] = {
         "deliver",
         changed(lane.Lane, "_answered", 'result = "unknown" if answer is None else', 'answer = answer or Put(name, True, False, "")\n    result ='),
     ),
+    "offsets_before_the_numbers": ("deliver", changed(Feed, "_commit", "not news or not self._lane.idle", "not news")),
+    "restored_without_listings": ("deliver", changed(Feed, "poll", " and not self._unread", "")),
     "never_compared": ("deliver", changed(lane.Lane, "_to_check", "now >= self._check_at", "False")),
     "rows_apart": ("store", rows_apart),
     "overtaken_unseen": ("store", overtaken_unseen),

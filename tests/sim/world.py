@@ -57,7 +57,8 @@ class Outcome:
 def rates(chance: random.Random) -> dict[str, float]:
     """Each seed has a liking for some faults and none for others."""
     common = chance.choice((0.0, 0.01, 0.03, 0.08))
-    out = {fault: common * chance.choice((0.0, 1.0, 2.0)) for each in FAULTS.values() for fault in each}
+    out = {fault: common * chance.choice((0.0, 1.0, 2.0)) for call, each in FAULTS.items() if call != "read" for fault in each}
+    out["read-nothing"] = 10 * out["consume-nothing"]  # nothing is drawn for it: what failed once is to fail again
     out |= {fault: chance.choice((0.0, 0.0005, 0.002, 0.005)) for fault in ANYWHERE}
     for fault in (*FAULTS["http"], *FAULTS["http!"]):  # they are asked seldom
         out[fault] = chance.choice((0.0, 0.05, 0.15))
@@ -180,6 +181,8 @@ class World(Outside):
             self.commits.append(transaction)
             self.edges.noted(transaction)
             self._judge(lambda: self.audits[name].committed(transaction))
+        elif transaction.owner.startswith("ingest."):
+            self._judge(lambda: self.edges.paged(transaction))
 
     def _error(self, process: Process, error: BaseException) -> None:
         """Stop is an end like any other where another process has the slot."""

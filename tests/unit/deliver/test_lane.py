@@ -480,6 +480,28 @@ def test_lost_partitions_are_let_go() -> None:
     assert bench.lane.idle
 
 
+def test_what_could_not_be_written_down_goes_with_its_partition() -> None:
+    """Whoever has the SKU now writes its ledger: an old word of ours would overwrite the new owner's."""
+    bench = Bench(MUG=9)
+    bench.say("MUG", 6)
+    put = bench.ledger.write
+
+    def until_the_put(records: Iterable[Delivered]) -> None:
+        bench.ledger.down = bench.writes() > 0
+        put(records)
+
+    bench.ledger.write = until_the_put  # type: ignore[method-assign]
+    bench.lane.work()
+    assert not bench.lane.idle
+    bench.lane.drop([0])
+    bench.ledger.write = put  # type: ignore[method-assign]
+    bench.ledger.down = False
+    bench.now += 61
+    bench.drain()
+    assert bench.lane.idle
+    assert bench.ledger.told["MUG"].outcome == "unknown"
+
+
 # first contact, drift --------------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,36 @@ def test_what_can_not_be_delivered_is_waited_for_before_the_end_is_asked_for() -
     assert producer.asked == ["flush", "commit_transaction"]
 
 
+class Overtaken:
+    """A producer whose client tells that it is fenced out of this call, as it does from whatever serves its events first."""
+
+    def __init__(self, out_of: str) -> None:
+        self._out_of = out_of
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **more: Any) -> None:
+            if name == self._out_of:
+                raise KafkaException(KafkaError(KafkaError._FENCED, "", True))
+            if name == "produce":
+                raise BufferError
+
+        return call
+
+
+def test_being_fenced_while_it_flushes_is_unknown() -> None:
+    """Not the end of the process: a new producer settles it (seen: a frozen process that woke up died of it)."""
+    producer: Any = Overtaken("flush")
+    with pytest.raises(Unknown, match="_FENCED"):
+        KafkaTransactions(producer, "id").commit()
+
+
+def test_being_fenced_while_it_waits_for_room_is_unknown() -> None:
+    """The same where its buffer is full."""
+    producer: Any = Overtaken("poll")
+    with pytest.raises(Unknown, match="_FENCED"):
+        KafkaTransactions(producer, "id").produce("out", b"k", b"v", 0)
+
+
 def test_offsets_say_who_wrote_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next owner finds there whose transaction may still be open, and an unknown outcome is known by it."""
     producer: Any = Stuck(returns=True)
