@@ -44,18 +44,17 @@ class Ledger:
     def __init__(self, bootstrap: str, serde: Serde, channel: str) -> None:
         self._bootstrap, self._serde, self._channel = bootstrap, serde, channel
         self._failed: list[KafkaError] = []
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "compression.type": "lz4",
-                "linger.ms": 0,
-                "delivery.timeout.ms": int(SECONDS * 1000),
-                "request.timeout.ms": 5000,
-            }
-        )
+        self._settings = {
+            "bootstrap.servers": bootstrap,
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            "linger.ms": 0,
+            "delivery.timeout.ms": int(SECONDS * 1000),
+            "request.timeout.ms": 5000,
+        }
+        self._producer = Producer(self._settings)
 
     def load(self) -> dict[str, Delivered]:
         """SKU -> what this channel was told last."""
@@ -85,18 +84,31 @@ class Ledger:
         pairs: list[tuple[str, str | bytes | None]] = list(head)
         try:
             self._producer.produce(topic, value, key, headers=pairs, timestamp=at, on_delivery=self._report)
-        except (BufferError, KafkaException) as error:
-            raise Retry(f"the ledger cannot be written ({type(error).__name__})") from None
+        except BufferError:
+            raise Retry("the ledger cannot be written (no room)") from None
+        except KafkaException as error:
+            raise self._refused(error) from None
 
     def _report(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
             self._failed.append(error)
 
     def _flush(self) -> None:
-        left = self._producer.flush(SECONDS + 1)
+        try:
+            left = self._producer.flush(SECONDS + 1)
+        except KafkaException as error:
+            raise self._refused(error) from None
         failed, self._failed = self._failed, []
         if failed or left:
             raise Retry(f"the ledger cannot be written ({failed[0].name() if failed else 'no acknowledgement'})")
+
+    def _refused(self, error: KafkaException) -> Retry:
+        """After a fatal error the producer sends nothing any more, so there is another one for what comes next."""
+        why = error.args[0]
+        if why.fatal():
+            self._producer.purge()
+            self._producer, self._failed = Producer(self._settings), []
+        return Retry(f"the ledger cannot be written ({why.name()})")
 
     def close(self) -> None:
         """What is on its way is waited for."""

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from hub.deliver import feed, ledger
 from hub.deliver.feed import AVAILABILITY, ITEM, Feed
@@ -172,3 +172,40 @@ def test_what_is_not_acknowledged_is_not_written(monkeypatch: pytest.MonkeyPatch
     origin = ledger.Origin(AVAILABILITY, 0, 0, b"toy|mug", b"7", (), 0)
     with pytest.raises(Retry, match="no acknowledgement"):
         ledger.Ledger("", serde, "toy").dead(origin, "conflict", "")
+
+
+@pytest.mark.parametrize("place", ["produce", "flush"])
+@pytest.mark.parametrize("fatal", [True, False])
+def test_a_broken_producer_is_replaced(monkeypatch: pytest.MonkeyPatch, place: str, fatal: bool) -> None:
+    """After a fatal error it takes nothing any more, for ever: the record is to be written again, by another producer. Any other error passes."""
+    made: list[Any] = []
+
+    class Broken(Slow):
+        """Raises what its client raises, the first one only."""
+
+        def __init__(self, settings: dict[str, Any]) -> None:
+            self.broken = not made
+            made.append(self)
+
+        def fail(self, at: str) -> None:
+            if self.broken and at == place:
+                raise KafkaException(KafkaError(KafkaError._FENCED if fatal else KafkaError._STATE, "", fatal))
+
+        def produce(self, *args: Any, **more: Any) -> None:
+            self.fail("produce")
+
+        def flush(self, seconds: float) -> int:
+            self.fail("flush")
+            return 0
+
+        def purge(self) -> None: ...
+
+    monkeypatch.setattr(ledger, "Producer", Broken)
+    serde: Any = SimpleNamespace()
+    origin = ledger.Origin(AVAILABILITY, 0, 0, b"toy|mug", b"7", (), 0)
+    book = ledger.Ledger("", serde, "toy")
+    with pytest.raises(Retry, match="ledger cannot be written"):
+        book.dead(origin, "conflict", "")
+    assert len(made) == (2 if fatal else 1)
+    if fatal:
+        book.dead(origin, "conflict", "")
