@@ -342,10 +342,14 @@ class MemoryTransactions:
     def commit(self) -> None:
         """Everything or nothing."""
         with self._log.changed:
-            transaction = self._current()
-            if transaction.failed is not None:
-                raise Abortable(transaction.failed)
+            self.flush()
             self._end(commit=True)
+
+    def flush(self) -> None:
+        """What was refused is known before the client asks for a commit: it does not ask then."""
+        with self._log.changed:
+            if (failed := self._current().failed) is not None:
+                raise Abortable(failed)
 
     def abort(self) -> None:
         """Nothing."""

@@ -284,6 +284,7 @@ class SimTransactions:
     def commit(self) -> None:
         """Everything or nothing, or nobody knows."""
         self._flush()
+        self._real.flush()  # type: ignore[attr-defined]
         fault = self._process.point("commit")
         if fault == "commit-refused":
             raise Abortable("commit refused")
