@@ -34,10 +34,8 @@ def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, ow
         told: Availability | None = get(*address)
         revision = 1
         if told is not None:
-            if told.parts == parts:
-                parts = told.parts
-                if told.available == units and told.waiting == waiting and told.own == sold and told.buffer == buffer:
-                    continue
+            if told.available == units and told.waiting == waiting and told.own == sold and told.buffer == buffer and told.parts == parts:
+                continue
             revision = told.revision + 1
         work.puts[address] = Availability(
             channel=name,
