@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from hub.errors import Retry
 from hub.store.tables import LAYOUT, PROJECTIONS, Projection, metadata, progress, stock
@@ -30,7 +30,10 @@ def connect(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sqlite_settings)
     try:
-        metadata.create_all(engine)
+        try:
+            metadata.create_all(engine)
+        except (IntegrityError, ProgrammingError):  # store and api begin at the same time: the other one has made them since this one looked
+            metadata.create_all(engine)
     except OperationalError as error:
         raise Retry(f"the SQL store at {engine.url.render_as_string(hide_password=True)} does not answer ({type(error.orig).__name__})") from None
     return engine

