@@ -17,7 +17,7 @@ from hub.errors import Retry, Stop
 from streams.engine import Engine
 from streams.memory_log import MemoryLog
 from streams.observer import Observer, Restoring
-from streams.ports import Place, Unknown
+from streams.ports import Place, Unknown, Unstable
 from tests.broker.counters import Counter, Routes, Serde
 from tests.unit.engine.simulation import Clock
 
@@ -249,6 +249,72 @@ def test_progress_tells_what_came_of_a_transaction_that_only_wakes(number: int, 
     turn, known = _unknown(bench, monkeypatch, lambda: bench.clock.wait(2.0))
     monkeypatch.setattr(bench.engine, "_last_transaction", lambda column: number)
     assert bench.engine._outcome(turn, {place: (offset, owner) for place, (offset, _) in known.items()}) is outcome
+
+
+def test_a_transaction_of_somebody_else_hides_the_last_one() -> None:
+    """What is written to the progress of the column and not decided yet is not waited for: whoever has it open may be gone."""
+    bench = Bench()
+    bench.engine.start()
+    bench.feed(1)
+    bench.turns()
+    column = bench.engine._owned[bench.home].column
+    assert bench.engine._last_transaction(column) == 1
+    stranger = bench.log.transactions(OTHER)
+    stranger.begin()
+    stranger.produce(column.progress_topic, b"k", b"v", bench.home)
+    began = bench.clock.monotonic()
+    assert bench.engine._last_transaction(column) is None
+    assert bench.clock.monotonic() - began < 2.0
+    stranger.abort()
+    assert bench.engine._last_transaction(column) == 1
+
+
+def test_a_column_on_which_somebody_else_works_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows what came of our transaction, and another one is open with the same offsets: that column waits, the others and the group do not."""
+    bench = Bench()
+    bench.engine.start()
+    bench.turns()
+    transactions, stranger = bench.engine._transactions, bench.log.transactions(OTHER)
+
+    def commit() -> None:
+        bench.log.time_out(OURS)
+        stranger.begin()
+        stranger.send_offsets({Place("in", bench.home): 1}, bench.engine._group.generation())
+        raise Unknown("fenced")
+
+    monkeypatch.setattr(transactions, "commit", commit)
+    bench.feed(2)
+    bench.elsewhere(1 - bench.home)
+    began = bench.clock.monotonic()
+    bench.turns(4)
+    assert bench.clock.monotonic() - began < 4.0
+    assert bench.engine.observer.phases == {bench.home: "settle", 1 - bench.home: "run"}
+    assert bench.counted() == 1
+    stranger.abort()
+    bench.turns()
+    assert bench.phases() == {"run"}
+    assert bench.counted() == 3
+
+
+def test_a_coordinator_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No offsets at all, not even who wrote them: that is nobody's transaction, and no reason to read a column's state back."""
+    bench = Bench()
+    bench.engine.start()
+    bench.turns()
+    place, group, asked = Place("in", bench.home), bench.engine._group, []
+
+    def committed(places: Any) -> Any:
+        asked.append(places)
+        if len(asked) < 9:
+            raise Unstable("offsets are not known")
+        return {place: (1, OURS)}
+
+    def owners(places: Any) -> Any:
+        raise Retry("Kafka does not tell offsets")
+
+    monkeypatch.setattr(group, "committed", committed)
+    monkeypatch.setattr(group, "owners", owners)
+    assert bench.engine._decided([place], bench.clock.monotonic() + 1.5) == {place: (1, OURS)}
 
 
 ONE = b'{"id": %d, "key": "k1", "n": 1}'
