@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Final, cast
 
@@ -43,6 +43,12 @@ time with each column must not keep the member from its group."""
 IDLE_EVERY: Final = 1.0
 """Seconds between two looks at what a column has passed without a record. Whoever waits for "everything up to here" waits for it."""
 LONGEST_HOLD: Final = 5.0
+ELSEWHERE: Final = 1.5
+"""Seconds for which it may stay undecided what has become of a column after our own transaction has been decided. A little, because
+offsets follow their marker; longer, and the open transaction is somebody else's."""
+
+Offsets = Mapping[Place, tuple[int | None, str]]
+"""What Group.committed() tells."""
 
 log = structlog.get_logger()
 
@@ -306,8 +312,9 @@ class Engine:
         log.warning("transaction-unknown", processor=self.processor.name, reason=str(error))
         self.observer.failed("unknown", str(error))
         self._replace_producer(error)
-        known = self._insist(lambda: self._group.committed([place for turn in turns for place in turn.offsets]))
-        outcomes = [self._outcome(turn, known) for turn in turns]
+        until = self._clock.monotonic() + ELSEWHERE
+        known = self._decided([place for turn in turns for place in turn.offsets], until)
+        outcomes = [self._outcome(turn, known or self._decided(list(turn.offsets), until)) for turn in turns]
         for turn, outcome in zip(turns, outcomes, strict=True):
             if outcome is True:
                 self._merge(turn)
@@ -317,7 +324,26 @@ class Engine:
                 self._begin_again(turn.owned)
         return any(outcomes)
 
-    def _outcome(self, turn: _Turn, known: Any) -> bool | None:
+    def _decided(self, places: Sequence[Place], until: float) -> Offsets | None:
+        """The group's offsets. None: somebody else has a transaction open with some of them. That may last as long as the broker keeps it
+        open, if its owner is gone, and who waits for it here finds out about no rebalance and lets no other column run."""
+
+        def ask() -> Offsets | None:
+            try:
+                return self._group.committed(places)
+            except Unstable:
+                if self._clock.monotonic() < until:
+                    raise
+                self._group.owners(places)  # this is answered nevertheless, unless it is the coordinator that does not answer
+                return None
+
+        answer: Offsets | None = self._insist(ask)
+        return answer
+
+    def _outcome(self, turn: _Turn, known: Offsets | None) -> bool | None:
+        """Whether it was committed; None: somebody else worked, or works, on the column."""
+        if known is None:
+            return None
         before, after = turn.owned.committed, turn.offsets
         moved = {place for place, offset in after.items() if before[place][0] != offset}
         if moved:
@@ -325,19 +351,26 @@ class Engine:
                 return True
             return False if all(known[place][0] == before[place][0] for place in moved) else None
         number = self._insist(lambda: self._last_transaction(turn.owned.column))  # a wake only: offsets do not tell
+        if number is None:
+            return None
         if number == turn.owned.column.book.transaction:
             return False
         ours = all(known[place] == (offset, self.transactional_id) for place, offset in after.items())
         return True if ours and number == turn.owned.column.book.transaction + 1 else None
 
-    def _last_transaction(self, column: Column) -> int:
-        """The number of the column's last committed transaction: the newest progress record, read back from the end."""
+    def _last_transaction(self, column: Column) -> int | None:
+        """The number of the column's last committed transaction: the newest progress record, read back from the end. None: somebody
+        else has a transaction open there."""
         place = Place(column.progress_topic, column.number)
         first, end = self._log.ends([place], committed=False)[place]
         span = 1_000
         while True:
             start = max(first, end - span)
-            if (number := self._newest(column, place, start, end)) is not None:
+            try:
+                number = self._newest(column, place, start, end)
+            except Unstable:
+                return None
+            if number is not None:
                 return number
             if start == first:
                 return 0
@@ -348,7 +381,8 @@ class Engine:
         number: int | None = None
         try:
             reader.add({place: (start, end)})
-            until = self._clock.monotonic() + 30.0
+            now = self._clock.monotonic()
+            until, look_at = now + 30.0, now + ELSEWHERE
             while not reader.reached(place):
                 if self._clock.monotonic() > until:
                     raise Retry(f"{place.topic} partition {place.partition} can not be read to its end")
@@ -356,6 +390,10 @@ class Engine:
                 for record in records:
                     if record.value is not None:
                         number = max(number or 0, column.world.serde.unframe(record.topic, record.value).transaction)
+                if not records and self._clock.monotonic() > look_at:
+                    look_at += ELSEWHERE
+                    if self._log.ends([place], committed=True)[place][1] < end:
+                        raise Unstable(f"{place.topic} partition {place.partition}: somebody's transaction is open")
                 if not records:
                     self._clock.wait(0.02)
             return number

@@ -53,7 +53,8 @@ class Owned:
     phase: Phase = Phase.SETTLE
     began: float = 0.0
     committed: dict[Place, tuple[int | None, str]] = field(default_factory=dict)  # the group's offsets, and who wrote them
-    reaped: bool = False
+    reaped: set[str] = field(default_factory=set)  # transactional ids that were taken from earlier owners
+    reap_at: float = 0.0
     held_until: float = 0.0
     failures: int = 0
     idle_at: float = 0.0
@@ -78,6 +79,7 @@ class Recovery:
         self._next = 0
         self._told: dict[str, float] = {}
         self._show_at = 0.0
+        self._reap_at: dict[str, float] = {}  # transactional id -> not before then again
 
     @property
     def reading(self) -> bool:
@@ -147,7 +149,7 @@ class Recovery:
             owned.sight = Sight(identities, {place: ends[place] for place in self._states(owned.column)}, self._clock.wall_ms())
             owned.committed = {place: offsets[place] for place in owned.column.inputs}
             owned.recall = self._kept(owned)
-            owned.reaped, owned.began = False, self._clock.monotonic()
+            owned.reaped, owned.reap_at, owned.began = set(), 0.0, self._clock.monotonic()
             self._reading[owned.number] = owned
             self.enter(owned, Phase.RESTORE)
         return True
@@ -277,19 +279,37 @@ class Recovery:
         """End the open transaction of the last owner. If that one is alive after all it is fenced, builds itself anew and loses nothing.
 
         The last owner may have had our own id: another process in our slot, that took the id from us and died.
+        For a column each id is taken once. What fails (offsets are not told, the producer is not given) is tried again: without it the
+        column waits for the broker's transaction timeout.
         """
-        if self._clock.monotonic() - owned.since < REAP_AFTER:
+        began = self._clock.monotonic()
+        if began - owned.since < REAP_AFTER:
             return
         self._observer.reasons[owned.number] = reason
-        if owned.reaped:
+        if began < owned.reap_at:
             return
-        owned.reaped = True
-        for owner in sorted(set(owners()) - {""}):
-            log.warning("reaping", column=owned.number, transactional_id=owner)
-            try:
-                self._log.transactions(owner).close()
-            except Unknown as error:
-                log.warning("reaping-failed", column=owned.number, reason=str(error))
+        try:
+            for owner in sorted(set(owners()) - {""} - owned.reaped):
+                self._end_open(owned, owner)
+        finally:
+            owned.reap_at = self._not_before(began)
+
+    def _end_open(self, owned: Owned, owner: str) -> None:
+        began = self._clock.monotonic()
+        if began < self._reap_at.get(owner, 0.0):
+            return  # tried for another column just now; what the id had open is ended for all of them
+        log.warning("reaping", column=owned.number, transactional_id=owner)
+        try:
+            self._log.transactions(owner).close()
+            owned.reaped.add(owner)
+        except Unknown as error:
+            log.warning("reaping-failed", column=owned.number, reason=str(error))
+        self._reap_at[owner] = self._not_before(began)
+
+    def _not_before(self, began: float) -> float:
+        """When to try again. Running columns wait while it is tried: no more than half of the time goes into it."""
+        now = self._clock.monotonic()
+        return now + max(REAP_AFTER, now - began)
 
 
 def _nothing() -> Recall:

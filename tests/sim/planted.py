@@ -377,7 +377,7 @@ MUTATIONS: dict[str, Plant] = {
     "position_off_by_one": changed(Column, "_record", "lane.next = offset + 1", "lane.next = offset"),
     "position_one_too_far": changed(Column, "_record", "lane.next = offset + 1", "lane.next = offset + 2"),
     "rewind_first_only": changed(Engine, "_rewind", "in owned.column.book.positions.items()", "in list(owned.column.book.positions.items())[:1]"),
-    "reaper_never_reaps": changed(Recovery, "_reap", "if owned.reaped:", "if True:"),
+    "reaper_never_reaps": changed(Recovery, "_reap", "if began < owned.reap_at:", "if True:"),
     "blocked_turn_skips": changed(Engine, "_turn", "_Turn(owned, writes, blocked,", "_Turn(owned, writes, None,"),
     "blocked_at_the_first_skips": changed(Engine, "_turn", "self._after(owned, blocked,", "self._after(owned, None,"),
     "hold_never_ends": changed(Engine, "_hold", "self._clock.monotonic() + seconds", "self._clock.monotonic() + 1e9"),

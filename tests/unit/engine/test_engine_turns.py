@@ -17,7 +17,7 @@ from hub.errors import Retry, Stop
 from streams.engine import Engine
 from streams.memory_log import MemoryLog
 from streams.observer import Observer, Restoring
-from streams.ports import Place
+from streams.ports import Place, Unknown, Unstable
 from tests.broker.counters import Counter, Routes, Serde
 from tests.unit.engine.simulation import Clock
 
@@ -40,6 +40,11 @@ class Bench:
         for number in range(records):
             record = {"id": number, "key": "k1", "n": 1, **more}
             self.log.append("in", b"k1", msgspec.json.encode(record), self.home)
+
+    def elsewhere(self, number: int) -> None:
+        """A record of another key, in that partition."""
+        key = next(key for key in ("k2", "k3", "k4", "k5") if Routes().partition_for(key, 2) == number)
+        self.log.append("in", key.encode(), msgspec.json.encode({"id": 1, "key": key, "n": 1}), number)
 
     @property
     def home(self) -> int:
@@ -244,6 +249,72 @@ def test_progress_tells_what_came_of_a_transaction_that_only_wakes(number: int, 
     turn, known = _unknown(bench, monkeypatch, lambda: bench.clock.wait(2.0))
     monkeypatch.setattr(bench.engine, "_last_transaction", lambda column: number)
     assert bench.engine._outcome(turn, {place: (offset, owner) for place, (offset, _) in known.items()}) is outcome
+
+
+def test_a_transaction_of_somebody_else_hides_the_last_one() -> None:
+    """What is written to the progress of the column and not decided yet is not waited for: whoever has it open may be gone."""
+    bench = Bench()
+    bench.engine.start()
+    bench.feed(1)
+    bench.turns()
+    column = bench.engine._owned[bench.home].column
+    assert bench.engine._last_transaction(column) == 1
+    stranger = bench.log.transactions(OTHER)
+    stranger.begin()
+    stranger.produce(column.progress_topic, b"k", b"v", bench.home)
+    began = bench.clock.monotonic()
+    assert bench.engine._last_transaction(column) is None
+    assert bench.clock.monotonic() - began < 2.0
+    stranger.abort()
+    assert bench.engine._last_transaction(column) == 1
+
+
+def test_a_column_on_which_somebody_else_works_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows what came of our transaction, and another one is open with the same offsets: that column waits, the others and the group do not."""
+    bench = Bench()
+    bench.engine.start()
+    bench.turns()
+    transactions, stranger = bench.engine._transactions, bench.log.transactions(OTHER)
+
+    def commit() -> None:
+        bench.log.time_out(OURS)
+        stranger.begin()
+        stranger.send_offsets({Place("in", bench.home): 1}, bench.engine._group.generation())
+        raise Unknown("fenced")
+
+    monkeypatch.setattr(transactions, "commit", commit)
+    bench.feed(2)
+    bench.elsewhere(1 - bench.home)
+    began = bench.clock.monotonic()
+    bench.turns(4)
+    assert bench.clock.monotonic() - began < 4.0
+    assert bench.engine.observer.phases == {bench.home: "settle", 1 - bench.home: "run"}
+    assert bench.counted() == 1
+    stranger.abort()
+    bench.turns()
+    assert bench.phases() == {"run"}
+    assert bench.counted() == 3
+
+
+def test_a_coordinator_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No offsets at all, not even who wrote them: that is nobody's transaction, and no reason to read a column's state back."""
+    bench = Bench()
+    bench.engine.start()
+    bench.turns()
+    place, group, asked = Place("in", bench.home), bench.engine._group, []
+
+    def committed(places: Any) -> Any:
+        asked.append(places)
+        if len(asked) < 9:
+            raise Unstable("offsets are not known")
+        return {place: (1, OURS)}
+
+    def owners(places: Any) -> Any:
+        raise Retry("Kafka does not tell offsets")
+
+    monkeypatch.setattr(group, "committed", committed)
+    monkeypatch.setattr(group, "owners", owners)
+    assert bench.engine._decided([place], bench.clock.monotonic() + 1.5) == {place: (1, OURS)}
 
 
 ONE = b'{"id": %d, "key": "k1", "n": 1}'
@@ -501,22 +572,73 @@ def test_failpoint() -> None:
     assert run("") == (0, "0\n1\n2\n")
 
 
-def test_what_another_process_of_our_slot_left_open_is_ended() -> None:
-    """It took our id after we did, and died with its transaction open: nobody but us can know, and nothing would run until the broker gives up."""
-    bench = Bench()
+def _left_open(bench: Bench, *more: int) -> None:
+    """A new process in our slot, and another one that took its id and died with its transaction open, there and in these partitions."""
     bench.engine.start()
     bench.feed(1)
+    for number in more:
+        bench.elsewhere(number)
     bench.turns()
     old = bench.engine._group
     heir = bench.engine = bench.new()
     heir.start()
     thief = bench.log.transactions(heir.transactional_id)
     thief.begin()
-    thief.send_offsets({Place("in", bench.home): 1}, old.generation())
+    thief.send_offsets({Place("in", number): 1 for number in (bench.home, *more)}, old.generation())
     bench.feed(2)
     bench.turns()
     assert "settle" in bench.phases()
+
+
+def test_what_another_process_of_our_slot_left_open_is_ended() -> None:
+    """It took our id after we did, and died with its transaction open: nobody but us can know, and nothing would run until the broker gives up."""
+    bench = Bench()
+    _left_open(bench)
     bench.clock.wait(3.0)
+    bench.turns(20)
+    assert bench.phases() == {"run"}
+    assert bench.counted() == 3
+
+
+def test_an_id_is_taken_once_for_all_columns_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had open ends for all of them; a living owner is not fenced once for each column, and what takes its time takes it once."""
+    bench = Bench()
+    _left_open(bench, 1 - bench.home)
+    taken: list[str] = []
+    transactions = bench.log.transactions
+
+    def take(transactional_id: str) -> Any:
+        taken.append(transactional_id)
+        return transactions(transactional_id)
+
+    monkeypatch.setattr(bench.log, "transactions", take)
+    bench.clock.wait(3.0)
+    bench.turns(1)
+    assert set(bench.engine.observer.reasons) == {0, 1}
+    assert taken == [OURS]
+    bench.turns(20)
+    assert bench.phases() == {"run"}
+
+
+@pytest.mark.parametrize("failing", ["owners", "transactions"])
+def test_ending_what_is_left_open_is_tried_again(failing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who it was is not told, or its id is not given: once more a little later, not never; and not at every look, because it may take its time."""
+    bench = Bench()
+    _left_open(bench)
+    asked: list[float] = []
+
+    def away(*_: Any) -> Any:
+        asked.append(bench.clock.monotonic())
+        bench.clock.wait(6.0)
+        raise Retry("Kafka does not tell offsets") if failing == "owners" else Unknown("the producer is not ready")
+
+    monkeypatch.setattr(*((bench.engine._group, "owners") if failing == "owners" else (bench.log, "transactions")), away)
+    bench.clock.wait(3.0)
+    bench.turns(900)
+    assert len(asked) == 2
+    assert asked[1] - asked[0] >= 12.0
+    monkeypatch.undo()
+    bench.clock.wait(6.0)
     bench.turns(20)
     assert bench.phases() == {"run"}
     assert bench.counted() == 3
