@@ -75,19 +75,23 @@ class _Framing:
 
     def _head(self, topic: str) -> tuple[type[msgspec.Struct], bytes]:
         struct = _record(topic)
-        head = bytes([MAGIC]) + self._id_of(topic).to_bytes(4, "big")
+        id_ = self._id_of(topic).to_bytes(4, "big")
+        head = bytes([MAGIC]) + id_
         compiled = native.codec(struct.__name__)
         if compiled is not None:
             self.shortcuts.framers[topic] = (head, compiled.encode)
+        self._learn(topic, id_, codec.reader(struct))  # what we write ourselves can be read back without asking anybody
         return self._heads.setdefault(topic, (struct, head))
 
     def _reader(self, topic: str, id_: bytes) -> evolve.Reader:
-        name = _record(topic).__name__
         try:
-            reader = evolve.reader(name, self._writer(topic, int.from_bytes(id_, "big")))
+            reader = evolve.reader(_record(topic).__name__, self._writer(topic, int.from_bytes(id_, "big")))
         except evolve.Incompatible as error:
             raise Refuse(f"{topic}: {error}", "schema") from None
-        compiled = native.codec(name)
+        return self._learn(topic, id_, reader)
+
+    def _learn(self, topic: str, id_: bytes, reader: evolve.Reader) -> evolve.Reader:
+        compiled = native.codec(_record(topic).__name__)
         if compiled is not None and reader is codec.reader(_record(topic)):
             self.shortcuts.readers[topic] = (bytes([MAGIC]) + id_, compiled.decode, catalogue.key_field(topic))
         return self._readers.setdefault((topic, id_), reader)
