@@ -26,6 +26,7 @@ from streams.ports import Clock, Group, Log, Place, Reader, Run, Unknown, Unstab
 from streams.store import Mark
 
 REAP_AFTER: Final = 2.0
+NUDGE_AFTER: Final = 5.0
 TELL_EVERY: Final = 5.0
 NOTHING_SEEN: Final = Sight({}, {}, 0)
 UNDECIDED: Final = "waits: an earlier owner's offsets are in a transaction that is not decided yet"
@@ -55,6 +56,7 @@ class Owned:
     committed: dict[Place, tuple[int | None, str]] = field(default_factory=dict)  # the group's offsets, and who wrote them
     reaped: set[str] = field(default_factory=set)  # transactional ids that were taken from earlier owners
     reap_at: float = 0.0
+    nudge_at: float = 0.0
     held_until: float = 0.0
     failures: int = 0
     idle_at: float = 0.0
@@ -79,6 +81,7 @@ class Recovery:
         self._next = 0
         self._told: dict[str, float] = {}
         self._show_at = 0.0
+        self._came = 0.0  # when the reader last had anything
         self._reap_at: dict[str, float] = {}  # transactional id -> not before then again
 
     @property
@@ -149,7 +152,7 @@ class Recovery:
             owned.sight = Sight(identities, {place: ends[place] for place in self._states(owned.column)}, self._clock.wall_ms())
             owned.committed = {place: offsets[place] for place in owned.column.inputs}
             owned.recall = self._kept(owned)
-            owned.reaped, owned.reap_at, owned.began = set(), 0.0, self._clock.monotonic()
+            owned.reaped, owned.reap_at, owned.nudge_at, owned.began = set(), 0.0, 0.0, self._clock.monotonic()
             self._reading[owned.number] = owned
             self.enter(owned, Phase.RESTORE)
         return True
@@ -175,6 +178,7 @@ class Recovery:
                 self._clock.wait(timeout)
             return
         for run in self._reader.runs(0.0 if moving else timeout):
+            self._came = self._clock.monotonic()
             if run.partition in self._reading:
                 self._take(self._reading[run.partition], run)
         self._show(self._reader)
@@ -185,6 +189,22 @@ class Recovery:
                 self._finish(owned)
             else:  # below its high watermark without moving: somebody's transaction is open
                 self._reap(owned, lambda owned=owned: [owner for _, owner in owned.committed.values()], OPEN)  # type: ignore[misc]
+                self._nudge(self._reader, owned)
+
+    def _nudge(self, reader: Reader, owned: Owned) -> None:
+        """Nothing more comes although it should: if no transaction is open there either, the client has lost its place, and is given it anew."""
+        now = self._clock.monotonic()
+        if now - max(owned.since, self._came) < NUDGE_AFTER or now < owned.nudge_at:
+            return
+        owned.nudge_at = now + NUDGE_AFTER
+        missing = [place for place in self._states(owned.column) if not reader.reached(place)]
+        stable = {place: end for place, (_, end) in self._log.ends(missing, committed=True).items()}
+        told = {f"{place.topic}.{place.partition}": (reader.position(place), stable[place], owned.ranges[place][1]) for place in missing}
+        log.warning("restore-stands-still", column=owned.number, position_stable_wanted=told)
+        lost = {place: (reader.position(place), owned.ranges[place][1]) for place in missing if stable[place] >= owned.ranges[place][1]}
+        if lost:
+            reader.remove(lost)
+            reader.add(lost)
 
     def _show(self, reader: Reader) -> None:
         """How far it is, for whoever looks, and every few seconds in the log."""

@@ -15,7 +15,7 @@ import structlog
 
 from hub.errors import Retry, Stop
 from streams.engine import Engine
-from streams.memory_log import MemoryLog
+from streams.memory_log import MemoryLog, MemoryReader
 from streams.observer import Observer, Restoring
 from streams.ports import Place, Unknown, Unstable
 from tests.broker.counters import Counter, Routes, Serde
@@ -456,6 +456,33 @@ def test_a_long_restore_is_told_every_few_seconds(monkeypatch: pytest.MonkeyPatc
     assert len(told) >= 2
     assert told[0]["processor"] == "count"
     assert 0 < told[0]["read"] < told[1]["read"] < told[1]["of"] == told[0]["of"]
+
+
+def test_a_reader_that_has_lost_its_place_is_given_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is open and yet nothing comes: after a while it is told, and asked for anew from where it stands; the column does not wait for ever."""
+    bench = Bench()
+    bench.engine.start()
+    bench.feed(3)
+    bench.turns()
+    asked: list[dict[Place, tuple[int, int]]] = []
+    add, give = MemoryReader.add, MemoryReader._slice
+
+    def seen(reader: MemoryReader, ranges: dict[Place, tuple[int, int]]) -> None:
+        asked.append(dict(ranges))
+        add(reader, ranges)
+
+    monkeypatch.setattr(MemoryReader, "add", seen)
+    monkeypatch.setattr(MemoryReader, "_slice", lambda reader: give(reader) if len(asked) > 2 else [])
+    heir = bench.new()
+    heir.start()
+    with structlog.testing.capture_logs() as lines:
+        for _ in range(100):
+            heir.step(0.0)
+            bench.clock.wait(0.5)
+    assert bench.home in heir.observer.keys
+    assert any(line["event"] == "restore-stands-still" for line in lines)
+    again = {place: span for ranges in asked[2:] for place, span in ranges.items()}
+    assert again.items() <= {place: span for ranges in asked[:2] for place, span in ranges.items()}.items()
 
 
 def restore_lines(bench: Bench, seconds: float) -> list[Any]:
