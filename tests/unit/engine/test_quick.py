@@ -202,12 +202,12 @@ def test_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Column, "_record", lambda column, *args: (slow.append(1), one(column, *args))[1])
     for owner, name in ((Column, "_encode_out"), (Memory, "_merge")):
         monkeypatch.setattr(owner, name, lambda *_, name=name: pytest.fail(f"{name} was asked"))
-    serde = LocalSerde()
+    serde, channel = LocalSerde(), LocalSerde()
     column = Column(0, World(Odd(), serde, catalogue, Tables((), serde), lambda _: 1))  # type: ignore[arg-type]
     column.book.positions = dict.fromkeys(column.inputs, 0)
     for turn in range(2):
         said = [StockEvent(event_id=f"{turn}-{n}", source="shop", sku=f"s{n}", location="dc", kind="sale", quantity=1, occurred_at=T0) for n in range(50)]
-        column.turn([Record("event.stock", 0, n, one.sku.encode(), serde.frame("event.stock", one), (), T0) for n, one in enumerate(said)])
+        column.turn([Record("event.stock", 0, n, one.sku.encode(), channel.frame("event.stock", one), (), T0) for n, one in enumerate(said)])
         column.progress(T0)
         column.merge()
     assert len(slow) == 1  # the first one: nothing was known of the topic
