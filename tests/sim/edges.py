@@ -254,7 +254,9 @@ class Edges:
     def _told(self, offsets: Sequence[TopicPartition]) -> None:
         """Whoever commits offsets of availability has told everything below them, and written it down."""
         ledger = [Serde().unframe(record.topic, record.value or b"") for record in self.world.log.committed_records("internal.deliver.sent")]
-        told: dict[str, Delivered] = {record.key: record for record in ledger}
+        told: dict[str, Delivered] = {}  # the newest number: a lane that was frozen may write an older one down after it
+        for record in sorted(ledger, key=lambda record: record.revision):
+            told[record.key] = record
         for at in offsets if "deliver" in self.kinds else ():
             for record in self.world.log.at(Place(AVAILABILITY, at.partition)).read(0, at.offset, 1 << 30)[0]:
                 level: Availability = Serde().unframe(AVAILABILITY, record.value or b"")
