@@ -232,12 +232,15 @@ def _joined(parts: Sequence[str]) -> str:
 
 def split_key(key: str) -> list[str]:
     """The parts of a key."""
-    return [part.replace("%7C", "|").replace("%25", "%") if "%" in part else part for part in key.split("|")]
+    return list(map(_unquote, key.split("|")))
 
 
 def first_part(key: str) -> str:
     """The first part of a key, which most records are grouped by."""
-    part = key.partition("|")[0]
+    return _unquote(key.partition("|")[0])
+
+
+def _unquote(part: str) -> str:
     return part.replace("%7C", "|").replace("%25", "%") if "%" in part else part
 
 

@@ -10,7 +10,7 @@ from streams.stock.state import AVAILABILITY, Work, check_size
 
 def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
     """Write every place that was touched and every channel's number that changed. `everybody`: what is known of a place may have changed."""
-    for shelf in list(work.shelves.values()):
+    for shelf in work.shelves.values():
         shelf.write()
     before = work.state()
     if before is not None and not everybody and (state is before or (state.demand == before.demand and state.own == before.own)) and not work.moved():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from streams.places import Location
 from tests.unit.order import bench
@@ -21,11 +20,10 @@ def nothing_for_the_collector() -> Iterator[None]:
     gc.disable()
     try:
         yield
-        found: list[Any] = []
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
-        found, gc.garbage[:] = [type(left).__name__ for left in gc.garbage], []
-        gc.set_debug(0)
+        found = [type(left).__name__ for left in gc.garbage]
+        gc.garbage.clear()
         assert not found
     finally:
         gc.set_debug(0)
