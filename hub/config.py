@@ -6,19 +6,22 @@ Secrets are written only as references, `env:NAME` or `file:/path`, and are reso
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
+from pydantic import NonNegativeInt
 
 from hub.errors import ConfigError
 from hub.plugins import connectors
 from hub.sdk import Bucket, Connector, Settings
-from streams.places import HUB, Channel, Location, Places
+from streams.places import HUB, Channel, Location, Places, Position
 
 M = TypeVar("M", bound=pydantic.BaseModel)
+Latitude = Annotated[float, pydantic.Field(ge=-90, le=90)]
+Longitude = Annotated[float, pydantic.Field(ge=-180, le=180)]
 
 
 class Strict(pydantic.BaseModel):
@@ -28,21 +31,29 @@ class Strict(pydantic.BaseModel):
 
 
 class LocationModel(Strict):
+    """`position` is [degrees north, degrees east]."""
+
     authority: str
     measure: Literal["on_hand", "sellable", "available"] = "on_hand"
     safety_stock: int = pydantic.Field(default=0, ge=0)
     opening: str | None = None
+    position: tuple[Latitude, Longitude] | None = None
 
 
 class ChannelPolicyModel(Strict):
+    """`locations` names places or groups of them. `buffer` is a number of units or a part, "10%"; `floor` and `cap` are units."""
+
     locations: list[str]
-    buffer: int = pydantic.Field(default=0, ge=0)
+    buffer: NonNegativeInt | Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{1,2}%$")] = 0
+    floor: NonNegativeInt = 0
+    cap: NonNegativeInt | None = None
 
 
 class LocationsModel(Strict):
-    """locations.yaml."""
+    """locations.yaml. `groups` are names for several places, in order of preference."""
 
     locations: dict[str, LocationModel]
+    groups: dict[str, list[str]] = {}
     channels: dict[str, ChannelPolicyModel]
 
 
@@ -233,16 +244,32 @@ def _places(model: LocationsModel, where: str) -> Places:
             raise ConfigError(
                 f"{where}: locations.{name}.opening", "only a place that the hub counts can be opened by a channel", "{authority: hub, opening: square}"
             )
-    for name, channel in model.channels.items():
-        for place in channel.locations:
-            if place not in model.locations:
-                raise ConfigError(f"{where}: channels.{name}.locations", f"there is no place {place!r}", f"locations: {{{place}: {{authority: hub}}}}")
-        if len(set(channel.locations)) != len(channel.locations):
-            raise ConfigError(f"{where}: channels.{name}.locations", "a place stands twice", "locations: [lyon, dc]")
+    for name, members in model.groups.items():
+        if name in model.locations:
+            raise ConfigError(f"{where}: groups.{name}", "a place has this name already", f"groups: {{all-{name}: [{name}]}}")
+        _known(members, model, f"{where}: groups.{name}")
     return Places(
-        {n: Location(x.authority, x.measure, x.safety_stock, x.opening) for n, x in model.locations.items()},
-        {n: Channel(tuple(x.locations), x.buffer) for n, x in model.channels.items()},
+        {n: Location(x.authority, x.measure, x.safety_stock, x.opening, Position(*x.position) if x.position else None) for n, x in model.locations.items()},
+        {n: _policy(x, model, f"{where}: channels.{n}") for n, x in model.channels.items()},
     )
+
+
+def _policy(channel: ChannelPolicyModel, model: LocationsModel, where: str) -> Channel:
+    places = [place for name in channel.locations for place in model.groups.get(name, (name,))]
+    _known(places, model, f"{where}.locations")
+    if channel.cap is not None and channel.cap < channel.floor:
+        raise ConfigError(f"{where}.cap", f"it is below the floor of {channel.floor}, so nothing would ever be sold", "{floor: 2, cap: 50}")
+    part = channel.buffer if isinstance(channel.buffer, str) else ""
+    units = 0 if part else int(channel.buffer)
+    return Channel(tuple(places), units, int(part.removesuffix("%") or 0), channel.floor, channel.cap)
+
+
+def _known(places: Sequence[str], model: LocationsModel, where: str) -> None:
+    for place in places:
+        if place not in model.locations:
+            raise ConfigError(where, f"there is no place {place!r}", f"locations: {{{place}: {{authority: hub}}}}")
+    if len(set(places)) != len(places):
+        raise ConfigError(where, "a place stands twice", "[lyon, dc]")
 
 
 def _channel(path: Path, name: str, model: ChannelModel, places: Places, secrets: bool) -> ChannelConfig:

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import asin, cos, radians, sin, sqrt
+from typing import Final, NamedTuple
 
+RADIUS_KM: Final = 6371.0
 HUB = "hub"
 """The authority name of a place that Crossdock counts itself; such a place is known at 0 from the start."""
+
+
+class Position(NamedTuple):
+    """Degrees north and east."""
+
+    latitude: float
+    longitude: float
+
+
+def kilometres(a: Position, b: Position) -> float:
+    """Along the great circle, on a round earth."""
+    north_a, east_a, north_b, east_b = map(radians, (*a, *b))
+    half = sin((north_b - north_a) / 2) ** 2 + cos(north_a) * cos(north_b) * sin((east_b - east_a) / 2) ** 2
+    return 2 * RADIUS_KM * asin(sqrt(half))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,20 +35,32 @@ class Location:
     safety_stock  kept back here, per SKU
     opening       with authority HUB: the channel whose first complete read of counts opens the book, and which is told no number before; after that its
                   counts are observations, because we write to it (ADR 0002)
+    position      where it is, for what is nearest
     """
 
     authority: str
     measure: str = "on_hand"
     safety_stock: int = 0
     opening: str | None = None
+    position: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """What one channel may sell: its places in order of preference, and what is kept back for it."""
+    """What one channel may sell.
+
+    locations   its places in order of preference
+    buffer      units kept back for it, however many there are
+    percent     the same in percent of what is left for it, rounded up; the greater of the two is kept back
+    floor       fewer units than this are none: the last ones are not worth a disappointed customer
+    cap         the most it is ever told, so that what lies beyond is no news to it; None: everything
+    """
 
     locations: tuple[str, ...]
     buffer: int = 0
+    percent: int = 0
+    floor: int = 0
+    cap: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

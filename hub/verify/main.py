@@ -9,8 +9,8 @@ from typing import Any
 
 from hub.verify.accounting import Account, Difference, books, check_dead, check_inputs, check_outputs
 from hub.verify.orders import check_orders
-from hub.verify.source import Source
-from hub.verify.stock import check_availability, check_holds, check_ledger, state
+from hub.verify.source import Source, latest
+from hub.verify.stock import check_availability, check_holds, check_ledger, check_reserved, state
 from schemas.catalogue import raw_topic
 from schemas.records import ClaimState
 from streams.places import Places
@@ -67,7 +67,12 @@ def _waiting(state: ClaimState) -> int:
 def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
     found = books(source, PROCESSORS)
     raw = [raw_topic(domain, stream) for domain in domains for stream in STREAMS]
-    inputs = {"normalise": raw, "item": ["event.item"], "order": ["event.order", "event.allocation"], "stock": ["event.stock", "command.stock"]}
+    inputs = {
+        "normalise": raw,
+        "item": ["event.item"],
+        "order": ["event.order", "event.allocation"],
+        "stock": ["event.stock", "command.stock", "command.reservation"],
+    }
     accounts, differences, cut = check_inputs(source, found, inputs)
     for more, also_cut in (check_outputs(source, found), check_dead(source, found, PROCESSORS)):
         differences += more
@@ -75,6 +80,7 @@ def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
     stock, claims, published, orders = state(source)
     ledger, ledgers = check_ledger(source, stock)
     differences += ledger + check_availability(stock, claims, published, places) + check_holds(orders, claims)
+    differences += check_reserved(stock, dict(latest(source, "internal.stock.reservation")))
     path, came, lost = check_orders(source, found, domains)
     differences += lost
     return Report(

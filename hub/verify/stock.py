@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from fractions import Fraction
+from math import ceil
 from typing import Any
 
 from hub.verify.accounting import Difference
 from hub.verify.source import Source, latest
-from streams.places import Places
+from streams.places import Channel, Places
 
 COUNTERS = ("on_hand", "allocated", "reserved", "damaged", "quality_control", "missing")
 
@@ -42,7 +44,7 @@ def check_ledger(source: Source, stock: Mapping[str, Any]) -> tuple[list[Differe
 
 
 def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], published: Mapping[str, Any], places: Places) -> list[Difference]:
-    """n = free of the channel's places - min(demand, free) by candidate set - buffer, for every known number published."""
+    """n = free of the channel's places - min(demand, free) by candidate set - buffer; 0 below the floor, at most the cap; for every known number."""
     by_sku: dict[str, dict[str, int]] = defaultdict(dict)
     short: dict[str, dict[str, int]] = defaultdict(dict)
     for held in stock.values():
@@ -58,7 +60,7 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
             if record is None:
                 differences.append(Difference("availability", key, "a record", "none"))
             elif record.status == "known":
-                expected = _available(by_sku[record.sku], waiting.get(record.sku, {}), policy.locations, policy.buffer)
+                expected = _available(by_sku[record.sku], waiting.get(record.sku, {}), policy)
                 if record.available != expected:
                     differences.append(Difference("availability", key, str(expected), str(record.available)))
     for held in stock.values():
@@ -91,10 +93,14 @@ def _waiting(claims: Mapping[str, Any], short: Mapping[str, Mapping[str, int]], 
     return out
 
 
-def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], locations: tuple[str, ...], buffer: int) -> int:
-    total = sum(free.get(place, 0) for place in locations)
-    taken = sum(min(units, sum(free.get(place, 0) for place in candidates if place in locations)) for candidates, units in waiting.items())
-    return max(0, total - taken - buffer)
+def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel) -> int:
+    total = sum(free.get(place, 0) for place in channel.locations)
+    taken = sum(min(units, sum(free.get(place, 0) for place in candidates if place in channel.locations)) for candidates, units in waiting.items())
+    left = max(0, total - taken)
+    left -= max(channel.buffer, ceil(Fraction(left * channel.percent, 100)))
+    if left < max(1, channel.floor):
+        return 0
+    return left if channel.cap is None else min(left, channel.cap)
 
 
 def check_holds(orders: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Difference]:
@@ -112,6 +118,19 @@ def check_holds(orders: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Di
         if +by_order[key] != +held[key]:
             differences.append(Difference("holds", f"{key[0]} {key[1]}", f"{dict(held[key])} held by stock", f"{dict(by_order[key])} in unified.order"))
     return differences
+
+
+def check_reserved(stock: Mapping[str, Any], reservations: Mapping[str, Any]) -> list[Difference]:
+    """What a place holds softly is what the open reservations hold there."""
+    held: Counter[str] = Counter()
+    for reservation in reservations.values():
+        for place, units in reservation.held.items():
+            held[f"{_quoted(reservation.sku)}|{_quoted(place)}"] += units
+    return [
+        Difference("reserved", key, f"{held[key]} held by reservations", f"{stock[key].reserved if key in stock else 'no record'} in unified.stock")
+        for key in sorted(held.keys() | stock.keys())
+        if (stock[key].reserved if key in stock else None) != held[key]
+    ]
 
 
 def state(source: Source) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]]:

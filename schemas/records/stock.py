@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 Verdict = Literal["quoted", "held", "busy_younger", "busy_older", "short"]
+ReservationStatus = Literal["refused", "pending", "posted", "voided", "expired"]
 AvailabilityStatus = Literal["known", "unknown", "conflict"]
 ChangeKind = Literal[
     "received",
@@ -27,6 +28,7 @@ ChangeKind = Literal[
 ClaimPhase = Literal["quote", "try", "firm", "none"]
 CountKind = Literal["book", "physical"]
 Counter = Literal["on_hand", "allocated", "reserved", "damaged", "quality_control", "missing"]
+ReserveAction = Literal["hold", "extend", "void", "post"]
 StockKind = Literal["count", "receipt", "sale", "adjustment", "damage", "quality_hold", "complete"]
 
 
@@ -60,6 +62,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     verdict: Verdict
     # in the order of the candidates, as many as cover what is missing
     free: tuple[FreeUnits, ...]
+    # where else a refused reservation could be had, nearest or fullest first
+    next_best: tuple[FreeUnits, ...] = ()
+    # what has become of a reservation; null in an answer to an order
+    reservation: ReservationStatus | None = None
     # log time [ms]
     at: int
 
@@ -230,6 +236,25 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recalled: int = 0
 
 
+class EndedReservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What is left of a reservation for a while, so that a command that comes again or late changes nothing."""
+
+    # reservation
+    reservation_id: str
+    # cart or order
+    owner: str
+    # item
+    sku: str
+    # how it ended
+    status: ReservationStatus
+    # counts answers
+    seq: int
+    # hash of the last command
+    command: str
+    # of the last command [ms]
+    command_at: int
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A fact that a count may or may not contain; kept for the count horizon."""
 
@@ -274,6 +299,67 @@ class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     as_of: int | None = None
     # the last complete read
     read: str = ""
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An open reservation: the last command and what is held."""
+
+    # reservation
+    reservation_id: str
+    # cart or order
+    owner: str
+    # item
+    sku: str
+    # bought: waits for its order
+    posted: bool
+    # units by place
+    held: dict[str, int]
+    # where the units may lie
+    locations: tuple[str, ...] = ()
+    # by log time [ms]
+    expires_at: int
+    # log time of the first hold; the newest goes first when units are missing [ms]
+    since: int
+    # counts answers
+    seq: int
+    # the last command asked for more than there was
+    short: bool = False
+    # hash of the last command, which is a duplicate when it comes again
+    command: str
+    # of the last command [ms]
+    command_at: int
+
+
+class ReservationOwner(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The open reservations of one cart or order for one SKU: its own holds do not count against it."""
+
+    # item
+    sku: str
+    # cart or order
+    owner: str
+    # their ids, sorted
+    reservations: tuple[str, ...]
+
+
+class Reserve(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a cart, a customer or a clerk wants held for a while."""
+
+    # reservation; ended ones never come back
+    reservation_id: str
+    # cart, or the order that takes the units over
+    owner: str
+    # item
+    sku: str
+    # hold: all that is to be held, absolute
+    quantity: int
+    # where the units may lie, in order of preference; empty = anywhere
+    locations: tuple[str, ...]
+    # post: the owner has bought, its order is on the way
+    action: ReserveAction
+    # by log time; null = the usual time from at on [ms]
+    expires_at: int | None = None
+    # orders the commands of one reservation [ms]
+    at: int
 
 
 class SkuState(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -1,7 +1,8 @@
-"""The stock processor: one writer per SKU for counts, facts, claims and availability.
+"""The stock processor: one writer per SKU for counts, facts, claims, reservations and availability.
 
-event.stock     counts and facts (sales, receipts, corrections), and markers that end a complete read
-command.stock   what each order wants of a SKU, absolute
+event.stock           counts and facts (sales, receipts, corrections), and markers that end a complete read
+command.stock         what each order wants of a SKU, absolute
+command.reservation   what carts and customers want held for a while
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 
 from hub.errors import Refuse
 from schemas.catalogue import first_part, join_key, split_key
-from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, StockEvent
+from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Reserve, StockEvent
 from schemas.records.stock import ChangeKind
 from streams.places import HUB, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
@@ -21,16 +22,21 @@ from streams.stock.atlas import Atlas
 from streams.stock.claims import Hold, Said, meet
 from streams.stock.feeds import complete
 from streams.stock.publish import publish
+from streams.stock.reservations import carts_of, check, expire
 from streams.stock.settle import answer, own_units, settle, sums
 from streams.stock.state import (
+    AHEAD,
     ALLOCATION,
     AVAILABILITY,
     CLAIM,
     CLOSED,
     COUNT,
+    ENDED,
     ENTRY,
     FEED,
     LEDGER,
+    OWNER,
+    RESERVATION,
     SKU,
     STOCK,
     Work,
@@ -38,10 +44,8 @@ from streams.stock.state import (
 
 EVENTS: Final = "event.stock"
 COMMANDS: Final = "command.stock"
+RESERVATIONS: Final = "command.reservation"
 HORIZON: Final = 72 * 3_600_000
-AHEAD: Final = 10 * 60_000
-"""How far a source's clock may be ahead of the log [ms]."""
-
 MOST: Final = 1_000_000_000
 """Units in one record; more is a mistake."""
 
@@ -63,8 +67,8 @@ class StockProcessor:
     """
 
     name = "stock"
-    inputs: tuple[str, ...] = (EVENTS, COMMANDS)
-    states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENTRY, FEED, SKU)
+    inputs: tuple[str, ...] = (EVENTS, COMMANDS, RESERVATIONS)
+    states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU)
     tables: tuple[Table, ...] = ()
     outputs: tuple[str, ...] = (ALLOCATION, LEDGER)
 
@@ -82,6 +86,8 @@ class StockProcessor:
     def source(self, event: Event) -> str:
         """The channel or system that said so."""
         record = event.record
+        if isinstance(record, Reserve):
+            return record.owner.partition(":")[0]
         return record.source if isinstance(record, StockEvent) else record.channel
 
     def apply(self, view: View, event: Input) -> Step:
@@ -92,6 +98,8 @@ class StockProcessor:
                 return self._marker(view, record, event.at) if record.kind == "complete" else self._event(view, record, event.at)
             if isinstance(record, Claim):
                 return self._claim(view, record, event.at)
+            if isinstance(record, Reserve):
+                return self._reserve(view, record, event.at)
         elif isinstance(event, Refresh):
             return self._refresh(view, event)
         elif isinstance(event, Tick):
@@ -190,7 +198,11 @@ class StockProcessor:
         return work.step()
 
     def _expire(self, view: View, tick: Tick) -> Step:
-        """Every count that may still come contains this fact, or no book count ever will; nobody needs it one by one any more."""
+        """A hold is over, or a record is needed no more: of a fact, because every count that may still come contains it or none ever will."""
+        if tick.topic == RESERVATION:
+            return self._run_out(view, tick)
+        if tick.topic == ENDED:
+            return Step(puts={(ENDED, tick.key): None})
         entry: Entry | None = view.get(tick.topic, tick.key)
         if tick.topic != ENTRY or entry is None:
             return Step()
@@ -242,6 +254,27 @@ class StockProcessor:
             hold.said = Said(claim.rev, {}, "held", {})
         work.outputs.append(Out(ALLOCATION, answer(work, hold)))
         return work.step(Fate.DUPLICATE)
+
+    # reservations ----------------------------------------------------------------------------------------------
+
+    def _reserve(self, view: View, command: Reserve, at: int) -> Step:
+        check(command, self.places.locations, MOST, at + AHEAD)
+        if command.at < at - self.horizon:
+            return Step(fate=Fate.SUPERSEDED)
+        work = Work(view, self.atlas, self.horizon, command.sku, at, f"{command.reservation_id}|{command.action}|{command.at}", command.at)
+        fate = carts_of(work).obey(command)
+        settle(work, work.hold(command.owner) if command.action == "post" and fate is Fate.APPLIED else None)
+        publish(work, sums(work, None, 0, None))
+        return work.step(fate)
+
+    def _run_out(self, view: View, tick: Tick) -> Step:
+        """A reservation's time is over."""
+        sku, reservation_id = split_key(tick.key)
+        work = Work(view, self.atlas, self.horizon, sku, tick.at, f"{reservation_id}|expired|{tick.at}", None)
+        if expire(carts_of(work), reservation_id, tick.at):
+            settle(work, None)
+            publish(work, sums(work, None, 0, None))
+        return work.step()
 
     def _check_claim(self, claim: Claim) -> None:
         if not claim.sku.strip() or not claim.order_id:
@@ -347,4 +380,6 @@ def _hold(work: Work, hold: Hold, shipped: dict[str, int]) -> None:
         units = held.get(place, 0) - hold.held.get(place, 0)
         if units:
             work.shelf(place).promise(hold, units, claim.shipped.get(place, 0) - shipped.get(place, 0))
+            if units > 0:
+                carts_of(work).take(claim.order_id, place, units)
     hold.held = held

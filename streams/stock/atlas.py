@@ -5,10 +5,11 @@ Channels that sell from the same places are one region: a step looks at the plac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from schemas.catalogue import quote
-from streams.places import HUB, Location, Places
+from streams.places import HUB, Channel, Location, Places, kilometres
 
 GONE: Final = Location(authority="")
 """A place that the settings no longer name: what is held there stays, nothing new is granted."""
@@ -34,7 +35,7 @@ class Outlet(NamedTuple):
 
     name: str
     quoted: str
-    buffer: int
+    rules: Channel
     opens: tuple[str, ...]
 
 
@@ -51,12 +52,23 @@ class Atlas:
 
     def __init__(self, places: Places) -> None:
         self.places = places
+        self._distances: dict[str, Mapping[str, float]] = {}
         self._sites = {location: _site(location, rules) for location, rules in places.locations.items()}
         outlets: dict[tuple[str, ...], list[Outlet]] = {}
         for name, channel in places.channels.items():
             opens = tuple([place for place in channel.locations if place in places.locations and places.locations[place].opening == name])
-            outlets.setdefault(channel.locations, []).append(Outlet(name, quote(name), channel.buffer, opens))
+            outlets.setdefault(channel.locations, []).append(Outlet(name, quote(name), channel, opens))
         self.regions = tuple([Region(locations, tuple(map(self.site, locations)), tuple(here)) for locations, here in outlets.items()])
+
+    def distances(self, location: str) -> Mapping[str, float]:
+        """Kilometres from here to every place whose position is known; nothing when this one's is not."""
+        found = self._distances.get(location)
+        if found is None:
+            here = self.site(location).rules.position
+            there = {place: rules.position for place, rules in self.places.locations.items()}
+            found = {} if here is None else {place: kilometres(here, position) for place, position in there.items() if position is not None}
+            self._distances[location] = found
+        return found
 
     def site(self, location: str) -> Site:
         """A place, whether the settings still name it or not."""

@@ -2,7 +2,8 @@
 
   demand(S)  units that wait, by the set S of places that may serve them, and units that are asked back there
   taken      sum over S of min(demand(S), what is free in S and in the channel)
-  available  max(0, what is free in the channel - taken - buffer)
+  left       what is free in the channel - taken
+  available  left - what is kept back of it; 0 below the floor, never above the cap
 
 Each waiting unit is taken off every channel that could have sold it. That is never too much: with overlapping sets it may be
 a little too little. A place that is not known contributes nothing; with no place known there is no number.
@@ -10,12 +11,15 @@ a little too little. A place that is not known contributes nothing; with no plac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from schemas.records import Demand
+from streams.places import Channel
 
 
 class Offer(NamedTuple):
-    """What a set of places has for the channels that sell from it, before each one's buffer.
+    """What a set of places has for the channels that sell from it, before what is kept back for each.
 
     `units` is None when no place is known. `waiting` counts the demand's missing units that could be served here.
     """
@@ -30,6 +34,20 @@ class Waiting(NamedTuple):
     places: frozenset[str]
     missing: int
     recalled: int
+
+
+def waiting(demand: Iterable[Demand], channels: Mapping[str, Channel]) -> list[Waiting]:
+    """What waits, by the set of places as it is now: a channel's places and the same places by name are one set."""
+    groups: dict[frozenset[str], Waiting] = {}
+    for group in demand:
+        places = group.candidates
+        if group.channel:
+            places = channels[group.channel].locations if group.channel in channels else ()
+        key = frozenset(places)
+        known = groups.get(key)
+        missing, recalled = (known.missing, known.recalled) if known is not None else (0, 0)
+        groups[key] = Waiting(key, missing + group.missing, recalled + group.recalled)
+    return list(groups.values())
 
 
 def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Waiting]) -> Offer:
@@ -48,9 +66,15 @@ def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Wa
     return Offer(max(0, total) if known else None, waiting)
 
 
-def number(offered: Offer, buffer: int) -> int | None:
-    """What one channel may sell; None: unknown."""
-    units = offered.units
-    if units is None:
-        return None
-    return units - buffer if units > buffer else 0
+def buffer_of(units: int, rules: Channel) -> int:
+    """Units kept back for a channel that could sell so many."""
+    part = -(-units * rules.percent // 100)
+    return part if part > rules.buffer else rules.buffer
+
+
+def number(units: int, buffer: int, rules: Channel) -> int:
+    """What one channel may sell. The floor is a gate: below it there is nothing, it never raises a number."""
+    left = units - buffer
+    if left <= 0 or left < rules.floor:
+        return 0
+    return left if rules.cap is None or left < rules.cap else rules.cap

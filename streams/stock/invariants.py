@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from schemas.catalogue import join_key, split_key
-from schemas.records import Availability, ClaimState, ClosedClaim, SkuState, Stock
+from schemas.records import Availability, ClaimState, ClosedClaim, Reservation, SkuState, Stock
 from streams.places import HUB, Places
 from streams.step import View
 
@@ -18,11 +18,13 @@ def broken(view: View, sku: str, places: Places) -> list[str]:
     """What is wrong with one SKU at rest between two steps; empty when every law holds."""
     stocks: dict[str, Stock] = {split_key(key)[1]: view.get("unified.stock", key) for key in view.keys("unified.stock", sku)}  # type: ignore[misc]
     claims: list[ClaimState] = [view.get("internal.stock.claim", key) for key in view.keys("internal.stock.claim", sku)]  # type: ignore[misc]
+    carts: list[Reservation] = [view.get("internal.stock.reservation", key) for key in view.keys("internal.stock.reservation", sku)]  # type: ignore[misc]
     closed: list[ClosedClaim] = [view.get("internal.stock.closed", key) for key in view.keys("internal.stock.closed", sku)]  # type: ignore[misc]
     return [
         *_places(view, places, stocks, claims),
-        *_claims(places, stocks, claims),
-        *_verdicts(places, stocks, claims),
+        *_carts(view, sku, stocks, carts),
+        *_claims(places, stocks, claims, carts),
+        *_verdicts(places, stocks, claims, carts),
         *_recalls(view, places, stocks, claims),
         *_sums(view, sku, claims, closed),
         *_channels(view, sku, places, stocks),
@@ -67,22 +69,52 @@ def _free(places: Places, stocks: dict[str, Stock], location: str) -> int:
     return -places.locations[location].safety_stock if stock is None else (stock.sellable or 0) - stock.allocated - stock.reserved - stock.safety_stock
 
 
-def _claims(places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) -> Iterator[str]:
+def _carts(view: View, sku: str, stocks: dict[str, Stock], carts: list[Reservation]) -> Iterator[str]:
+    held: Counter[str] = Counter()
+    owned: dict[str, list[str]] = {}
+    for cart in carts:
+        held.update(cart.held)
+        owned.setdefault(cart.owner, []).append(cart.reservation_id)
+        if not cart.held or min(cart.held.values()) < 1:
+            yield f"{cart.reservation_id} is open and holds {cart.held}"
+        if view.get("internal.stock.reservation-ended", join_key(sku, cart.reservation_id)) is not None:
+            yield f"{cart.reservation_id} is open and has ended"
+    for location in held.keys() | stocks.keys():
+        if (stocks[location].reserved if location in stocks else None) != held[location]:
+            yield f"{location}: {held[location]} reserved by carts"
+    index = {split_key(key)[1]: view.get("internal.stock.owner", key) for key in view.keys("internal.stock.owner", sku)}
+    if {owner: list(record.reservations) for owner, record in index.items() if record is not None} != {o: sorted(ids) for o, ids in owned.items()}:
+        yield f"owners {index}, by the carts {owned}"
+
+
+def _own(carts: list[Reservation], order: str) -> Counter[str]:
+    """Units by place that are held for an order by its own reservations."""
+    own: Counter[str] = Counter()
+    for cart in carts:
+        if cart.owner == order:
+            own.update(cart.held)
+    return own
+
+
+def _claims(places: Places, stocks: dict[str, Stock], claims: list[ClaimState], carts: list[Reservation]) -> Iterator[str]:
     for state in claims:
         want, held, order = state.claim.want, state.held, state.claim.order_id
         if any(units > want.get(place, 0) for place, units in held.items()):
             yield f"{order} holds {held} and wants {want}"
         more = {place: units - held.get(place, 0) for place, units in want.items() if units > held.get(place, 0)}
-        if more and all(_free(places, stocks, place) >= units for place, units in more.items()):
+        own = _own(carts, order)
+        if more and all(_free(places, stocks, place) + own[place] >= units for place, units in more.items()):
             yield f"{order} waits for {more}, which is free"
+        if own and not more and not state.claim.unrouted:
+            yield f"{order} has all it wants and {dict(own)} reserved besides"
         if state.said_rev != state.claim.rev or state.said_held != held:
             yield f"{order} was told something else"
 
 
-def _verdicts(places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) -> Iterator[str]:
+def _verdicts(places: Places, stocks: dict[str, Stock], claims: list[ClaimState], carts: list[Reservation]) -> Iterator[str]:
     """Everybody has heard what holds now. Where a system counts what is `available`, its own orders have units set aside; those are left out here."""
     for state in claims:
-        claim, held = state.claim, state.held
+        claim, held, own = state.claim, state.held, _own(carts, state.claim.order_id)
         channel = places.channels.get(claim.channel)
         candidates = claim.candidates if claim.candidates is not None else channel.locations if channel is not None else ()
         if any(places.locations[place].measure == "available" for place in (*candidates, *claim.want)):
@@ -90,13 +122,13 @@ def _verdicts(places: Places, stocks: dict[str, Stock], claims: list[ClaimState]
         more = {place: units - held.get(place, 0) for place, units in claim.want.items() if units > held.get(place, 0)}
         missing = claim.unrouted + sum(more.values())
         expected = "held" if not missing else "short"
-        if missing and sum(max(0, _free(places, stocks, place)) for place in set(candidates)) >= missing:
+        if missing and sum(max(0, _free(places, stocks, place) + own[place]) for place in set(candidates)) >= missing:
             expected = "quoted"
         elif missing and claim.together and claim.phase == "try":
             others = [other for other in claims if other.claim.phase == "try" and other.claim.order_id != claim.order_id]
             younger = [other for other in others if (other.claim.age, other.claim.order_id) > (claim.age, claim.order_id)]
             for verdict, group in (("busy_older", others), ("busy_younger", younger)):
-                if all(_free(places, stocks, place) + sum(other.held.get(place, 0) for other in group) >= units for place, units in more.items()):
+                if all(_free(places, stocks, place) + own[place] + sum(other.held.get(place, 0) for other in group) >= units for place, units in more.items()):
                     expected = verdict
         if state.said_verdict != expected:
             yield f"{claim.order_id} was told {state.said_verdict}, it is {expected}"

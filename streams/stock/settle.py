@@ -13,7 +13,8 @@ from typing import Final, cast
 from schemas.catalogue import join_key
 from schemas.records import Answer, Claim, ClaimState, ClosedClaim, Demand, SkuState, Verdict
 from streams.step import Out
-from streams.stock.claims import Hold, Said, fits, judge, named, recalls
+from streams.stock.claims import Free, Hold, Said, fits, judge, named, recalls
+from streams.stock.reservations import carts_of, own
 from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Shelf, Work, check_size
 
 NAMED: Final = 64
@@ -22,14 +23,32 @@ NAMED: Final = 64
 
 def settle(work: Work, arrived: Hold | None, everybody: bool = False) -> None:
     """Grant, recall, answer. `arrived` is the claim of this step, already at what S2 made of it."""
-    if arrived is None and _nobody(work):
-        return
-    crew = _crew(work, arrived, everybody or _disturbs(work, arrived))
-    if _grant(work, crew) and not everybody:
-        crew = _crew(work, arrived, True)
-    crew = _recall(work, crew)
-    for hold in sorted(crew, key=lambda hold: hold.rank):
-        _answer(work, hold)
+    _make_room(work)
+    if arrived is not None or not _nobody(work):
+        crew = _crew(work, arrived, everybody or _disturbs(work, arrived))
+        if _grant(work, crew) and not everybody:
+            crew = _crew(work, arrived, True)
+        if arrived is not None and not arrived.missing and carts_of(work).settled(arrived.claim.order_id):
+            crew = _crew(work, arrived, True)
+            _grant(work, crew)
+        crew = _recall(work, crew)
+        for hold in sorted(crew, key=lambda hold: hold.rank):
+            _answer(work, hold)
+    if work.carts is not None:
+        work.carts.conclude()
+
+
+def _make_room(work: Work) -> None:
+    """Soft holds go before a promise is broken."""
+    for shelf in work.shelves.values():
+        if shelf.reserved and shelf.over_reserved():
+            carts_of(work).give_way()
+            return
+
+
+def units_for(work: Work) -> Free:
+    """What a claim may take at a place: what is free, and what is reserved for its own order."""
+    return lambda hold, place: work.free(hold, place) + own(work, hold, place)
 
 
 def _nobody(work: Work) -> bool:
@@ -60,14 +79,15 @@ def _crew(work: Work, arrived: Hold | None, everybody: bool) -> list[Hold]:
 
 def _grant(work: Work, crew: Sequence[Hold]) -> bool:
     """S3. Whether anything was granted."""
-    granted = False
+    granted, carts, free = False, carts_of(work), units_for(work)
     for hold in sorted(crew, key=lambda hold: hold.rank):
         more = hold.more
-        if more and fits(more, hold, work.free):
+        if more and fits(more, hold, free):
             for place, units in more.items():
                 shelf = work.shelf(place)
                 hold.held[place] = hold.held.get(place, 0) + units
                 shelf.promise(hold, units)
+                carts.take(hold.claim.order_id, place, units)
             granted = True
     return granted
 
@@ -95,7 +115,7 @@ def _recall(work: Work, crew: list[Hold]) -> list[Hold]:
 def _answer(work: Work, hold: Hold) -> None:
     """S4."""
     claim = hold.claim
-    said = Said(claim.rev, hold.held, judge(hold, work.free, work.all_holds), hold.recall)
+    said = Said(claim.rev, hold.held, judge(hold, units_for(work), work.all_holds), hold.recall)
     if said == hold.said:
         return
     hold.seq += 1
@@ -131,7 +151,7 @@ def answer(work: Work, hold: Hold) -> Answer:
         held=held,
         recall=recall,
         verdict=cast(Verdict, verdict),
-        free=named(hold, work.free),
+        free=named(hold, units_for(work)),
         at=work.at,
     )
 

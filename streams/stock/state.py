@@ -19,6 +19,7 @@ from streams.places import HUB
 from streams.step import Fate, Out, Step, View
 from streams.stock import counts
 from streams.stock.atlas import Atlas, Site
+from streams.stock.availability import Waiting, waiting
 from streams.stock.claims import Hold
 
 STOCK: Final = "unified.stock"
@@ -26,23 +27,30 @@ AVAILABILITY: Final = "unified.availability"
 CLAIM: Final = "internal.stock.claim"
 CLOSED: Final = "internal.stock.closed"
 COUNT: Final = "internal.stock.count"
+ENDED: Final = "internal.stock.reservation-ended"
 ENTRY: Final = "internal.stock.entry"
 FEED: Final = "internal.stock.feed"
+OWNER: Final = "internal.stock.owner"
+RESERVATION: Final = "internal.stock.reservation"
 SKU: Final = "internal.stock.sku"
 ALLOCATION: Final = "event.allocation"
 LEDGER: Final = "event.stock-change"
 
 LIMIT: Final = 2**31 - 1
+AHEAD: Final = 10 * 60_000
+"""How far a source's clock may be ahead of the log [ms]."""
 
 
 class Work:
     """One step over one SKU. `cause` is the event's id, `cause_at` when it occurred, where there is one."""
 
     __slots__ = (
+        "_demand",
         "_sums",
         "_sums_read",
         "at",
         "atlas",
+        "carts",
         "cause",
         "cause_at",
         "counted",
@@ -70,12 +78,15 @@ class Work:
         self.shelves: dict[str, Shelf] = {}
         self.holds: dict[str, Hold] = {}
         self.feeds: dict[str, bool] = {}
+        self.carts: Any = None
+        self._demand: list[Waiting] | None = None
         self._sums: SkuState | None = None
         self._sums_read = False
 
     def step(self, fate: Fate = Fate.APPLIED, again: Sequence[str] = ()) -> Step:
         """What has to be written. The working copies are over."""
         self.shelves.clear()  # they know this step, and it knows them: a circle would stay until the collector comes by
+        self.carts = None
         return Step(puts=self.puts, wakes=self.wakes, outputs=self.outputs, fate=fate, again=again)
 
     def opened(self, site: Site) -> bool:
@@ -103,7 +114,7 @@ class Work:
                 return None
             stock: Stock | None = self.get(STOCK, f"{self.quoted}|{site.quoted}")
             if stock is not None and (sellable := stock.sellable) is not None:
-                units = sellable - site.rules.safety_stock - stock.allocated
+                units = sellable - site.rules.safety_stock - stock.allocated - stock.reserved
                 return units if units > 0 else 0
             shelf = self.shelf(site.location)
         return shelf.part()
@@ -150,9 +161,16 @@ class Work:
         return kept + [record for (topic, key), record in self.puts.items() if topic == ENTRY and key.startswith(prefix)]
 
     def free(self, hold: Hold, location: str) -> int:
-        """Units that this claim may take at a place, below zero where it is over-promised."""
+        """Units that any claim like this one may take at a place, below zero where it is over-promised."""
         shelf = self.shelf(location)
         return shelf.free() + (shelf.set_aside(hold) if shelf.measure == counts.AVAILABLE else 0)
+
+    def demand(self) -> list[Waiting]:
+        """Units that waited before the step."""
+        if self._demand is None:
+            state = self.state()
+            self._demand = waiting(state.demand, self.atlas.places.channels) if state is not None else []
+        return self._demand
 
     def state(self) -> SkuState | None:
         """Sums over the SKU's open claims, as they were before the step; None at first sight."""
@@ -177,6 +195,7 @@ class Shelf:
         "location",
         "missing",
         "quality",
+        "reserved",
         "rules",
         "sellable",
         "site",
@@ -197,10 +216,10 @@ class Shelf:
         self.before = stock
         self.sellable: int | None = None
         if stock is not None:
-            self.sellable, self.allocated = stock.sellable, stock.allocated
+            self.sellable, self.allocated, self.reserved = stock.sellable, stock.allocated, stock.reserved
             self.damaged, self.quality, self.missing = stock.damaged, stock.quality_control, stock.missing
         else:
-            self.allocated = self.damaged = self.quality = self.missing = 0
+            self.allocated = self.reserved = self.damaged = self.quality = self.missing = 0
             if self._ours():
                 self.sellable = 0
         self.was_free = self.free()
@@ -252,12 +271,17 @@ class Shelf:
 
     def free(self) -> int:
         """Units that may be promised; below zero when too many are. An unknown place has none to give."""
-        return (self.sellable or 0) - self.rules.safety_stock - self.allocated
+        return (self.sellable or 0) - self.rules.safety_stock - self.allocated - self.reserved
 
     def short(self) -> int:
         """Units promised that are not there. Safety stock may be used before a promise is broken."""
         known = self.known
         return 0 if known is None else max(0, self.allocated - known)
+
+    def over_reserved(self) -> int:
+        """Units held softly that are promised to orders, or are not there; safety stock is used before a hold goes."""
+        known = self.known
+        return 0 if known is None else min(self.reserved, max(0, self.allocated + self.reserved - known))
 
     def part(self) -> int | None:
         """What the place adds to availability; None while it is unknown."""
@@ -328,6 +352,12 @@ class Shelf:
         if self.rules.measure == counts.AVAILABLE and self.site.keeper != HUB:
             self.enter(self._promise(hold, units))
 
+    def reserve(self, fact: str, kind: ChangeKind, units: int) -> None:
+        """Hold more units softly, or fewer."""
+        self.touched = True
+        self.reserved += units
+        self.legs.append((fact, kind, "reserved", units))
+
     def _promise(self, hold: Hold, units: int) -> Entry:
         """A promise as a fact, which a number of measure `available` may contain."""
         claim, own = hold.claim, hold.claim.channel == self.site.keeper
@@ -391,18 +421,19 @@ class Shelf:
             on_hand=on_hand,
             sellable=sellable,
             allocated=self.allocated,
+            reserved=self.reserved,
             damaged=self.damaged,
             quality_control=self.quality,
             missing=self.missing,
             safety_stock=safety,
-            atp=None if sellable is None else sellable - self.allocated - safety,
+            atp=None if sellable is None else sellable - self.allocated - self.reserved - safety,
             shortage=self.short(),
             revision=revision + 1,
             as_of=anchor.kept.as_of if anchor is not None else None,
             updated_at=work.at,
         )
         if before is None or _differs(stock, before):
-            check_size(on_hand, sellable, stock.atp, self.allocated, self.damaged, self.quality, self.missing)
+            check_size(on_hand, sellable, stock.atp, self.allocated, self.reserved, self.damaged, self.quality, self.missing)
             work.puts[(STOCK, self.key)] = stock
 
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from hub.errors import Refuse
 from hub.verify.stock import check_availability
 from schemas.codec import decode, encode
-from schemas.records import Claim, StockEvent
+from schemas.records import Claim, Reserve, StockEvent
 from streams.places import Channel, Location, Places
 from streams.step import Fate
 from streams.stock import invariants, settle
-from streams.stock.availability import Offer, Waiting, number, offer
-from tests.unit.stock.board import HOUR, T0, Board, claim, count, event
+from streams.stock.availability import Offer, Waiting, buffer_of, number, offer
+from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, reserve
 
 COUNTERS = ("on_hand", "allocated", "reserved", "damaged", "quality_control", "missing")
 PLACES = Places(
@@ -131,7 +131,7 @@ def test_nothing_counted_is_conserved(history: list[StockEvent | Claim]) -> None
 # everything ---------------------------------------------------------------------------------------------------------
 
 SOLD_BY = {"o1": "web", "o2": "till", "o3": "web", "o4": "gone"}
-Input = StockEvent | Claim | int
+Input = StockEvent | Claim | Reserve | int
 """An int moves the clock by so many minutes."""
 
 
@@ -141,13 +141,15 @@ class Story:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.revs: Counter[str] = Counter()
-        self.now = self.facts = 0
+        self.now = self.facts = self.days = 0
 
     def __iter__(self) -> Iterator[Input]:
         for _ in range(self.rng.randint(5, 60)):
             dice = self.rng.random()
-            if dice < 0.5:
+            if dice < 0.4:
                 yield self.claim()
+            elif dice < 0.6:
+                yield self.reserve()
             elif dice < 0.9:
                 yield self.event()
             elif dice < 0.97:
@@ -155,6 +157,7 @@ class Story:
             else:
                 jump = self.rng.choice([10, 100, 80 * 60])
                 self.now += jump
+                self.days += jump == 80 * 60
                 self.facts += 1  # a fact that comes again later than the horizon is a new one
                 yield jump
 
@@ -182,6 +185,18 @@ class Story:
             channel=SOLD_BY.get(order, "web"),
             at=self.now,
             recorded_at=rng.choice([None, self.now, max(0, self.now - 30)]),
+        )
+
+    def reserve(self) -> Reserve:
+        rng = self.rng
+        return reserve(
+            f"c{rng.randint(1, 5)}-{self.days}",
+            rng.choice(["hold", "hold", "hold", "extend", "post", "void"]),
+            rng.randint(1, 4),
+            *rng.choice([(), ("depot",), rng.sample(SPOTS, 3)]),
+            owner=rng.choice(["", "o1", "o2", "o5", "cart"]),
+            at=self.now - rng.choice([0, 0, 0, 1]) if self.now else 0,
+            until=rng.choice([None, self.now, self.now + 5, self.now + 500]),
         )
 
     def event(self) -> StockEvent:
@@ -214,7 +229,11 @@ def test_laws_hold_whatever_comes(seed: int, first: bool, named: int) -> None:
     with mock.patch.object(settle, "NAMED", named):
         for record in Story(seed):
             if isinstance(record, int):
+                said = len(board.said)
                 board.tick(board.now + record * 60_000)
+                for answer in board.said[said:]:
+                    assert answer.seq == seqs[answer.order_id] + 1
+                    seqs[answer.order_id] = answer.seq
                 check(board)
                 continue
             for again in (False, True):
@@ -288,10 +307,8 @@ def test_never_more_than_can_be_sold(units: tuple[int, ...], groups: list[tuple[
     free = dict(zip("abc", units, strict=True))
     told = offered(channel, free, [Waiting(places, wanted, 0) for places, wanted in groups])
     truth = most(free, [places for places, wanted in groups for _ in range(wanted)], channel)
-    units_told = number(told, 0)
-    assert units_told is not None
-    assert 0 <= units_told <= truth
-    assert number(told, 2) == max(0, units_told - 2)
+    assert told.units is not None
+    assert 0 <= told.units <= truth
     assert told.waiting == sum(wanted for places, wanted in groups if places & channel)
 
 
@@ -300,7 +317,19 @@ def test_exact_where_nothing_overlaps(units: tuple[int, ...], wanted: int, chann
     """One set of places, the channel's own: exactly what is left."""
     free = dict(zip("abc", units, strict=True))
     told = offered(channel, free, [Waiting(channel, wanted, 0)])
-    assert number(told, 0) == most(free, [channel] * wanted, channel)
+    assert told.units == most(free, [channel] * wanted, channel)
+
+
+@given(st.integers(0, 300), st.builds(Channel, st.just(()), st.integers(0, 9), st.integers(0, 99), st.integers(0, 9), st.none() | st.integers(0, 50)))
+def test_rules_of_a_channel_only_take_away(units: int, rules: Channel) -> None:
+    """Never more than there is; the buffer is kept in full; nothing below the floor or above the cap; more units are never fewer."""
+    kept = buffer_of(units, rules)
+    told = number(units, kept, rules)
+    assert kept >= rules.buffer
+    assert 100 * kept >= rules.percent * units
+    assert 0 <= told <= max(0, units - kept)
+    assert told == 0 or (told >= rules.floor and (rules.cap is None or told <= rules.cap)) or rules.cap is not None
+    assert number(units + 1, buffer_of(units + 1, rules), rules) >= told
 
 
 def test_brute_force_by_hand() -> None:

@@ -15,6 +15,7 @@ from hub.up import Hub
 from streams.disk import OnDisk, RocksStore
 from streams.item.apply import ItemProcessor
 from streams.limits import DlqLimit
+from streams.places import Channel
 from streams.snapshot import Snapshots
 
 LOCATIONS: dict[str, Any] = {
@@ -84,9 +85,33 @@ def test_good_settings_are_read_and_secrets_resolved_but_never_shown(write: Any)
     assert config.channels["till"].parsed.access_token.get_secret_value() == "s3cret-token"  # type: ignore[attr-defined]
 
 
+def test_what_a_channel_may_sell_is_read_with_groups_and_parts(write: Any) -> None:
+    """A group stands for its places, in order; a buffer is units or a part; floor and cap are units."""
+    places = {
+        "locations": {"lyon": {"authority": "hub"}, "dc": {"authority": "hub"}, "paris": {"authority": "hub"}},
+        "groups": {"stores": ["paris", "lyon"]},
+        "channels": {"till": {"locations": ["stores", "dc"], "buffer": "10%", "floor": 2, "cap": 50}, "shop": {"locations": ["stores"], "buffer": 3}},
+    }
+    channels = load(write(hub(), places)).places.channels
+    assert channels["till"] == Channel(("paris", "lyon", "dc"), 0, 10, 2, 50)
+    assert channels["shop"] == Channel(("paris", "lyon"), 3, 0, 0, None)
+
+
+def policy(groups: dict[str, list[str]] | None = None, **fields: Any) -> dict[str, Any]:
+    """Places with one thing about the shop changed."""
+    return {**LOCATIONS, "groups": groups or {}, "channels": {**LOCATIONS["channels"], "shop": {"locations": ["dc"], **fields}}}
+
+
 @pytest.mark.parametrize(
     ("config", "places", "where", "reason"),
     [
+        (hub(), policy(buffer="ten"), "channels.shop.buffer", "valid integer"),
+        (hub(), policy(buffer="100%"), "channels.shop.buffer", "valid integer"),
+        (hub(), policy(buffer=-1), "channels.shop.buffer", "greater than or equal"),
+        (hub(), policy(floor=5, cap=4), "channels.shop.cap", "below the floor of 5"),
+        (hub(), policy({"dc": ["lyon"]}), "groups.dc", "a place has this name already"),
+        (hub(), policy({"all": ["lyon", "nowhere"]}), "groups.all", "no place 'nowhere'"),
+        (hub(), policy({"all": ["lyon", "dc"]}, locations=["all", "dc"]), "channels.shop.locations", "a place stands twice"),
         (hub(kafak={}), None, "kafak", "Extra inputs"),
         (hub(ingest={"max_body": 1}), None, "ingest.max_body", "greater than or equal"),
         (hub(streams={"state": "cloud"}), None, "streams.state", "Input should be 'memory' or 'disk'"),

@@ -7,12 +7,14 @@ from typing import Any
 
 from hub.errors import Refuse
 from schemas.catalogue import join_key, key_of
-from schemas.records import Answer, Availability, Claim, SkuState, Stock, StockChange, StockEvent
+from schemas.records import Answer, Availability, Claim, Reserve, SkuState, Stock, StockChange, StockEvent
 from streams.places import Channel, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Refresh, Tick
 from streams.stock.apply import StockProcessor
 
 HOUR = 3_600_000
+Said = StockEvent | Claim | Reserve
+TOPICS: dict[type, str] = {StockEvent: "event.stock", Claim: "command.stock", Reserve: "command.reservation"}
 T0 = 1_700_000_000_000
 """Log time 0 of the tests."""
 
@@ -86,13 +88,13 @@ class Board:
                 self.apply(Refresh(aggregate, event.at))
         return [*step.puts.values(), *(out.record for out in step.outputs)]
 
-    def feed(self, record: StockEvent | Claim) -> Fate:
+    def feed(self, record: Said) -> Fate:
         """One record at the present log time."""
-        topic = "event.stock" if isinstance(record, StockEvent) else "command.stock"
+        topic = TOPICS[type(record)]
         self.apply(Event(topic, key_of(topic, record), record, self.now))
         return self.fates[-1]
 
-    def refused(self, record: StockEvent | Claim) -> str:
+    def refused(self, record: Said) -> str:
         """Why it is refused."""
         try:
             self.feed(record)
@@ -154,6 +156,16 @@ def claim(order: str, rev: int, phase: Any = "quote", *, sku: str = "A", age: st
             more[name] = minute(more[name])
     more.setdefault("unrouted", 0)
     return Claim(claim_id=join_key(order, sku), order_id=order, sku=sku, rev=rev, age=age or order, phase=phase, channel=channel, at=minute(at), **more)
+
+
+def reserve(
+    id: str, action: Any = "hold", quantity: int = 1, *locations: str, sku: str = "A", owner: str = "", at: int = 0, until: int | None = None
+) -> Reserve:
+    """For a quarter of an hour unless told; the owner is a cart of the same name."""
+    expires_at = None if until is None else minute(until)
+    return Reserve(
+        reservation_id=id, owner=owner or f"cart:{id}", sku=sku, quantity=quantity, locations=locations, action=action, expires_at=expires_at, at=minute(at)
+    )
 
 
 def minute(n: int) -> int:
