@@ -54,6 +54,8 @@ from schemas.records.stock import (
     StockChange,
     StockEvent,
     StockKind,
+    TransferEvent,
+    TransferStatus,
     Verdict,
 )
 
@@ -115,5 +117,7 @@ __all__ = [
     "StockEvent",
     "StockKind",
     "StockPolicy",
+    "TransferEvent",
+    "TransferStatus",
     "Verdict",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from schemas.records import Availability, AvailabilityPart, SkuState
 from streams.stock.atlas import Outlet, Region
-from streams.stock.availability import Offer, buffer_of, number, offer, waiting
+from streams.stock.availability import Offer, Waiting, buffer_of, number, offer, served, waiting
 from streams.stock.state import AVAILABILITY, Work, check_size
 
 
@@ -17,26 +19,54 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
         return
     demand = waiting(state.demand, work.atlas.places.channels) if state.demand else ()
     for region in work.atlas.regions:
-        free = [work.part(site) for site in region.sites]
-        offered = offer(region.locations, free, demand)
-        check_size(offered.units, offered.waiting)
-        _tell(work, region, free, offered, state.own)
+        if region.settings:
+            _of_many(work, region, demand, state.own, everybody)
+        else:
+            free = [work.part(site) for site in region.sites]
+            offered = offer(region.locations, free, demand)
+            parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
+            known = [units for units in free if units is not None]
+            _tell(work, region, offered, parts, (sum(known), len(known)), state.own)
 
 
-def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, own: dict[str, int]) -> None:
+def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[str, int], everybody: bool) -> None:
+    """The sum of many places moves by what the step has moved; it is taken anew only when what is known or declared of them has changed."""
+    told: Availability | None = work.get(AVAILABILITY, f"{region.outlets[0].quoted}|{work.quoted}")
+    if everybody or told is None or told.settings != region.settings:
+        known = [units for site in region.sites if (units := work.part(site)) is not None]
+        total, count = sum(known), len(known)
+    else:
+        total, count = told.free, told.known
+        for shelf in work.shelves.values():
+            if shelf.location in region.places and (units := shelf.part()) is not None:
+                total += units - max(0, shelf.was_free)
+    offered = served(region.places, total, lambda place: work.part(work.atlas.site(place)) or 0, demand)
+    _tell(work, region, offered if count else Offer(None, offered.waiting), (), (total, count), own)
+
+
+def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityPart, ...], sums: tuple[int, int], own: dict[str, int]) -> None:
     """The region's channels whose number is another now, or why it is."""
-    parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
-    waits, get, quoted = offered.waiting, work.get, work.quoted
+    check_size(offered.units, offered.waiting, sums[0])
+    waits, get, quoted, (free, known) = offered.waiting, work.get, work.quoted, sums
     for outlet in region.outlets:
         name, rules = outlet.name, outlet.rules
         buffer, units = buffer_of(offered.units or 0, rules), None
-        if offered.units is not None and not (outlet.opens and _opens(region, free, outlet)):
+        if offered.units is not None and not (outlet.opens and _opens(work, outlet)):
             units = number(offered.units, buffer, rules)
         sold, address = own.get(name, 0), (AVAILABILITY, f"{outlet.quoted}|{quoted}")
         told: Availability | None = get(*address)
         revision = 1
         if told is not None:
-            if told.available == units and told.waiting == waits and told.own == sold and told.buffer == buffer and told.parts == parts:
+            if (
+                told.available == units
+                and told.waiting == waits
+                and told.own == sold
+                and told.buffer == buffer
+                and told.free == free
+                and told.known == known
+                and told.parts == parts
+                and told.settings == region.settings
+            ):
                 continue
             revision = told.revision + 1
         work.puts[address] = Availability(
@@ -47,6 +77,9 @@ def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, ow
             buffer=buffer,
             waiting=waits,
             parts=parts,
+            free=free,
+            known=known,
+            settings=region.settings,
             own=sold,
             cause_at=work.cause_at,
             revision=revision,
@@ -54,6 +87,6 @@ def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, ow
         )
 
 
-def _opens(region: Region, free: list[int | None], outlet: Outlet) -> bool:
+def _opens(work: Work, outlet: Outlet) -> bool:
     """Whether the channel has yet to say what lies at one of its places: told a number now, it would give that one back as its own."""
-    return any(units is None and place in outlet.opens for place, units in zip(region.locations, free, strict=True))
+    return not all(work.opened(work.atlas.site(place)) for place in outlet.opens)
