@@ -80,6 +80,17 @@ class AvailabilityPart(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     free: int | None
 
 
+class AvailabilitySum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Many places, taken together."""
+
+    # units free at all of them, before those that wait are served
+    free: int
+    # how many of them are known
+    known: int
+    # hash of what is declared of them, for which the others hold
+    settings: str
+
+
 class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one channel may sell of one SKU."""
 
@@ -97,12 +108,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     waiting: int
     # by place; left out where the places are many
     parts: tuple[AvailabilityPart, ...]
-    # units free at all its places together, before those that wait are served
-    free: int = 0
-    # how many of its places are known
-    known: int = 0
-    # of many places: hash of what is declared of them, for which free and known hold
-    settings: str = ""
+    # instead of parts, where the places are many
+    sum: AvailabilitySum | None = None
     # units of this channel's own orders that the number already contains, net of cancels
     own: int = 0
     # occurred_at of the event that caused this revision, for end to end latency [ms]

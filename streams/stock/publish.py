@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.records import Availability, AvailabilityPart, SkuState
+from schemas.records import Availability, AvailabilityPart, AvailabilitySum, SkuState
 from streams.stock.atlas import Outlet, Region
 from streams.stock.availability import Offer, Waiting, buffer_of, number, offer, served, waiting
 from streams.stock.state import AVAILABILITY, Work, check_size
@@ -25,29 +25,30 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
             free = [work.part(site) for site in region.sites]
             offered = offer(region.locations, free, demand)
             parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
-            known = [units for units in free if units is not None]
-            _tell(work, region, offered, parts, (sum(known), len(known)), state.own)
+            _tell(work, region, offered, parts, None, state.own)
 
 
 def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[str, int], everybody: bool) -> None:
     """The sum of many places moves by what the step has moved; it is taken anew only when what is known or declared of them has changed."""
     told: Availability | None = work.get(AVAILABILITY, f"{region.outlets[0].quoted}|{work.quoted}")
-    if everybody or told is None or told.settings != region.settings:
+    if everybody or told is None or told.sum is None or told.sum.settings != region.settings:
         known = [units for site in region.sites if (units := work.part(site)) is not None]
         total, count = sum(known), len(known)
     else:
-        total, count = told.free, told.known
+        total, count = told.sum.free, told.sum.known
         for shelf in work.shelves.values():
             if shelf.location in region.places and (units := shelf.part()) is not None:
                 total += units - max(0, shelf.was_free)
     offered = served(region.places, total, lambda place: work.part(work.atlas.site(place)) or 0, demand)
-    _tell(work, region, offered if count else Offer(None, offered.waiting), (), (total, count), own)
+    together = AvailabilitySum(free=total, known=count, settings=region.settings)
+    check_size(total)
+    _tell(work, region, offered if count else Offer(None, offered.waiting), (), together, own)
 
 
-def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityPart, ...], sums: tuple[int, int], own: dict[str, int]) -> None:
+def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityPart, ...], together: AvailabilitySum | None, own: dict[str, int]) -> None:
     """The region's channels whose number is another now, or why it is."""
-    check_size(offered.units, offered.waiting, sums[0])
-    waits, get, quoted, (free, known) = offered.waiting, work.get, work.quoted, sums
+    check_size(offered.units, offered.waiting)
+    waits, get, quoted = offered.waiting, work.get, work.quoted
     for outlet in region.outlets:
         name, rules = outlet.name, outlet.rules
         buffer, units = buffer_of(offered.units or 0, rules), None
@@ -62,10 +63,8 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
                 and told.waiting == waits
                 and told.own == sold
                 and told.buffer == buffer
-                and told.free == free
-                and told.known == known
                 and told.parts == parts
-                and told.settings == region.settings
+                and told.sum == together
             ):
                 continue
             revision = told.revision + 1
@@ -77,9 +76,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
             buffer=buffer,
             waiting=waits,
             parts=parts,
-            free=free,
-            known=known,
-            settings=region.settings,
+            sum=together,
             own=sold,
             cause_at=work.cause_at,
             revision=revision,

@@ -274,12 +274,12 @@ class Carts:
         return Fate.APPLIED
 
     def _again(self, command: Reserve, cart: Cart | None, ended: EndedReservation | None, *, duplicate: bool) -> Fate:
-        """What was said last, with the same seq."""
+        """What was said last, with the same seq; to a command that came too late, in the name of that command."""
         if cart is not None:
             said = self.answer(cart.id, (cart.command_at, cart.seq), cart.held, cart.status, cart.locations, short=cart.short)
         else:
             assert ended is not None
-            said = self.answer(ended.reservation_id, (ended.command_at, ended.seq), {}, ended.status, command.locations, short=ended.status == "refused")
+            said = self.answer(ended.reservation_id, (max(command.at, ended.command_at), ended.seq), {}, ended.status, command.locations, short=ended.status == "refused")
         self.answers.append(Out(ALLOCATION, said))
         return Fate.DUPLICATE if duplicate else Fate.SUPERSEDED
 
