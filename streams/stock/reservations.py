@@ -279,7 +279,9 @@ class Carts:
             said = self.answer(cart.id, (cart.command_at, cart.seq), cart.held, cart.status, cart.locations, short=cart.short)
         else:
             assert ended is not None
-            said = self.answer(ended.reservation_id, (max(command.at, ended.command_at), ended.seq), {}, ended.status, command.locations, short=ended.status == "refused")
+            said = self.answer(
+                ended.reservation_id, (max(command.at, ended.command_at), ended.seq), {}, ended.status, command.locations, short=ended.status == "refused"
+            )
         self.answers.append(Out(ALLOCATION, said))
         return Fate.DUPLICATE if duplicate else Fate.SUPERSEDED
 
