@@ -26,7 +26,7 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
 def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, own: dict[str, int]) -> None:
     """The region's channels whose number is another now, or why it is."""
     parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
-    waits, get, quoted = offered.waiting, work.get, work.quoted
+    waits, taken, get, quoted = offered.waiting, offered.taken, work.get, work.quoted
     for outlet in region.outlets:
         name, rules = outlet.name, outlet.rules
         buffer, units = buffer_of(offered.units or 0, rules), None
@@ -36,7 +36,8 @@ def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, ow
         told: Availability | None = get(*address)
         revision = 1
         if told is not None:
-            if told.available == units and told.waiting == waits and told.own == sold and told.buffer == buffer and told.parts == parts:
+            same = told.available == units and told.waiting == waits and told.taken == taken
+            if same and told.own == sold and told.buffer == buffer and told.parts == parts:
                 continue
             revision = told.revision + 1
         work.puts[address] = Availability(
@@ -48,6 +49,7 @@ def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, ow
             waiting=waits,
             parts=parts,
             own=sold,
+            taken=taken,
             cause_at=work.cause_at,
             revision=revision,
             updated_at=work.at,
