@@ -9,7 +9,7 @@ import uvicorn
 from hub.api.app import build, freshness
 from hub.errors import Retry
 from hub.runtime import Runtime
-from hub.store.writer import connect
+from hub.store.writer import look
 
 
 def run(runtime: Runtime) -> None:
@@ -17,7 +17,7 @@ def run(runtime: Runtime) -> None:
     engine = None
     while engine is None and not runtime.stop.is_set():
         try:
-            engine = connect(runtime.config.sql_url)
+            engine = look(runtime.config.sql_url)
         except Retry as error:
             runtime.health.beat("api", False, str(error))
             runtime.stop.wait(0.5)
@@ -25,7 +25,7 @@ def run(runtime: Runtime) -> None:
         return
     ready = engine
     runtime.health.check(lambda: ("api", freshness(ready)[0], "the store's progress"))
-    server = uvicorn.Server(uvicorn.Config(build(engine), host="127.0.0.1", port=runtime.config.api.port, log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(build(engine, runtime.config.places), host="127.0.0.1", port=runtime.config.api.port, log_level="warning", access_log=False))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.run, name="api")
     thread.start()

@@ -11,29 +11,15 @@ from sqlalchemy import Engine, update
 
 from hub.api.app import build
 from hub.store.tables import moment, progress
-from hub.store.writer import connect, offsets, write
-from schemas.records import Availability, Item, Stock
-
-IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
-AT = 1_790_000_000_000
+from hub.store.writer import connect
+from tests.unit.store.told import AT, PLACES, Teller, item, level, offer
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """A store with one mug in it."""
     made = connect(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    offsets(made, IDS, dict.fromkeys(IDS, 1))
-    level = Stock(sku="MUG", location="lyon", on_hand=3, sellable=3, atp=2, allocated=1, revision=1, updated_at=AT)
-    known = Availability(channel="shop", sku="MUG", status="known", available=2, buffer=0, waiting=0, parts=(), revision=1, updated_at=AT)
-    write(
-        made,
-        {
-            "unified.item": [(["MUG"], Item(sku="MUG", title="Blue mug", revision=1, updated_at=AT))],
-            "unified.stock": [(["MUG", "lyon"], level)],
-            "unified.availability": [(["shop", "MUG"], known)],
-        },
-        {("unified.stock", 0): (0, 1, 0)},
-    )
+    Teller(made).tell(item("MUG"), level("MUG", "lyon", allocated=1), offer("MUG", "shop", 2, {"lyon": 2}))
     yield made
     made.dispose()
 
@@ -41,7 +27,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def client(engine: Engine) -> Iterator[TestClient]:
     """The API over it."""
-    with TestClient(build(engine)) as made:
+    with TestClient(build(engine, PLACES)) as made:
         yield made
 
 
@@ -80,10 +66,13 @@ def test_health_is_progress(client: TestClient, engine: Engine) -> None:
 
 
 def test_the_description_names_every_question(client: TestClient) -> None:
-    """OpenAPI has the three questions; the page for people is there, without anything from elsewhere."""
+    """OpenAPI has every question; the page for people is there with the parameters, without anything from elsewhere."""
     paths = client.get("/openapi.json").json()["paths"]
     page = client.get("/docs").text
 
-    assert {"/orders/{order_id}", "/stock/{sku}", "/availability/{channel}/{sku}", "/healthz"} <= set(paths)
-    assert "/availability/{channel}/{sku}" in page
+    stock = {"/stock", "/stock/{sku}", "/stock/{sku}/nearest", "/availability/{channel}", "/availability/{channel}/{sku}"}
+    assert {"/orders/{order_id}", "/healthz", *stock} <= set(paths)
+    assert all(f"<code>{path}</code>" in page for path in stock)
+    assert "<code>limit</code> (default 100; at most 500)" in page
+    assert "<code>location</code> (required; a place of locations.yaml)" in page
     assert "http" not in page.replace("https://www.w3.org", "")
