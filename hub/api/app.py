@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.routing import Match
 
 from hub.api.availability import AvailabilityAnswer, ChannelAnswer, available, available_in
@@ -54,6 +55,8 @@ def build(engine: Engine, places: Places) -> FastAPI:
     )
     app.add_exception_handler(NotThere, _answer(404))
     app.add_exception_handler(Unclear, _answer(422))
+    app.add_exception_handler(DataError, _answer(422, "a parameter holds what no database can look for"))
+    app.add_exception_handler(OperationalError, _answer(503, "the SQL store does not answer"))
 
     @app.get("/orders/{order_id}", summary="One order")
     def order(order_id: str) -> dict[str, Any]:
@@ -144,9 +147,9 @@ def _availability(engine: Engine, places: Places) -> APIRouter:
     return router
 
 
-def _answer(status: int) -> Callable[[Request, Exception], JSONResponse]:
-    """The words of the error under this status."""
-    return lambda _, error: JSONResponse({"detail": str(error)}, status)
+def _answer(status: int, words: str = "") -> Callable[[Request, Exception], JSONResponse]:
+    """These words, or the error's own, under this status."""
+    return lambda _, error: JSONResponse({"detail": words or str(error)}, status)
 
 
 def freshness(engine: Engine) -> tuple[bool, dict[str, Any]]:

@@ -54,7 +54,7 @@ class AvailabilityAnswer(BaseModel):
     floor: Annotated[int, Field(description="fewer units than this are told as none")]
     cap: Annotated[int | None, Field(description="it is never told more than this; null: everything")]
     steps: list[Step]
-    explained: Annotated[bool, Field(description="false when these steps do not lead to the number: settings, or the hub itself, have changed since it was published")]
+    explained: Annotated[bool, Field(description="false when these steps do not lead to the number: settings or the hub have changed since it was published")]
     own: Annotated[int, Field(description="units of the channel's own orders that the number already contains")]
     revision: int
     cause_at: Annotated[datetime | None, Field(description="when the event occurred that made it so")]

@@ -25,7 +25,8 @@ def run(runtime: Runtime) -> None:
         return
     ready = engine
     runtime.health.check(lambda: ("api", freshness(ready)[0], "the store's progress"))
-    server = uvicorn.Server(uvicorn.Config(build(engine, runtime.config.places), host="127.0.0.1", port=runtime.config.api.port, log_level="warning", access_log=False))
+    app = build(engine, runtime.config.places)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=runtime.config.api.port, log_level="warning", access_log=False))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.run, name="api")
     thread.start()

@@ -11,7 +11,6 @@ from hub.api.stock import Place, StockAnswer
 from hub.engines.show import seconds
 from hub.trial.show import aligned
 
-
 USUAL: Final = ("location", "on_hand", "sellable", "allocated", "reserved", "safety_stock", "atp", "shortage")
 RARE: Final = ("damaged", "quality_control", "missing", "incoming", "inbound", "inbound_allocated")
 

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
 from hub.api.app import build
-from hub.store.tables import moment, progress
+from hub.store.tables import metadata, moment, progress
 from hub.store.writer import connect
 from tests.unit.store.told import AT, PLACES, Teller, item, level, offer
 
@@ -51,6 +51,16 @@ def test_what_is_not_there_is_a_404_that_says_so(client: TestClient, path: str) 
 
     assert answer.status_code == 404
     assert "there is no" in answer.json()["detail"]
+
+
+def test_a_store_that_does_not_answer(client: TestClient, engine: Engine) -> None:
+    """503 without the statement in its words, whatever is asked."""
+    with engine.begin() as sql:
+        metadata.drop_all(sql)
+
+    for path in ("/stock/MUG", "/stock?location=lyon", "/stock/MUG/nearest?to=lyon", "/availability/shop/MUG", "/orders/shop:1", "/healthz"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()) == (503, {"detail": "the SQL store does not answer"})
 
 
 def test_health_is_progress(client: TestClient, engine: Engine) -> None:

@@ -21,7 +21,7 @@ from schemas.records import Availability, AvailabilityPart
 from streams.places import Channel, Location, Places
 from streams.stock.availability import Waiting, buffer_of, number
 from streams.stock.availability import offer as offered
-from tests.unit.store.told import AT, PLACES, Teller, item, offer
+from tests.unit.store.told import AT, PLACES, Teller, get, item, offer
 
 
 @pytest.fixture
@@ -203,4 +203,4 @@ def test_odd_skus_in_a_path(client: TestClient, teller: Teller, sku: str) -> Non
     """Found under what they are, percent-encoded, also where no place and no channel lists them."""
     teller.tell(offer(sku, "till", 2, {"lyon": 2}))
 
-    assert client.get(f"/availability/till/{quote(sku, safe='')}").json()["sku"] == sku
+    assert get(client, f"/availability/till/{quote(sku, safe='')}")["sku"] == sku

@@ -32,7 +32,7 @@ Run = Callable[..., tuple[int, str, str]]
 def path(tmp_path: Path) -> Path:
     """A hub.yaml; the store is SQLite in its folder."""
     file = tmp_path / "hub.yaml"
-    file.write_text(yaml.safe_dump(HUB))
+    file.write_text(yaml.safe_dump(HUB, sort_keys=False))
     return file
 
 

@@ -15,7 +15,7 @@ from hub.api.app import build
 from hub.api.stock import stock_of
 from hub.store.tables import moment
 from hub.store.writer import connect
-from tests.unit.store.told import AT, PLACES, Teller, entry, item, level
+from tests.unit.store.told import AT, PLACES, Teller, entry, get, item, level
 
 ODD = ("A/B", "A|B", "50%", "A%2FB", "Ä b", "a?b#c", "X/nearest", "nearest", "../up")
 
@@ -131,8 +131,7 @@ def test_odd_skus_in_a_path(client: TestClient, teller: Teller, sku: str) -> Non
     teller.tell(item(sku), item("X"), level(sku, "lyon"), entry(1, sku=sku))
     path = f"/stock/{quote(sku, safe='')}"
 
-    answer = client.get(path).json()
-    near = client.get(f"{path}/nearest", params={"to": "lyon"}).json()
+    answer, near = get(client, path), get(client, f"{path}/nearest?to=lyon")
 
     assert (answer["sku"], len(answer["locations"][0]["entries"])) == (sku, 1)
     assert (near["sku"], [place["location"] for place in near["places"]]) == (sku, ["lyon"])
@@ -206,7 +205,9 @@ def test_places_that_are_empty_unknown_or_no_longer_named(client: TestClient, te
     assert (nowhere.status_code, nowhere.json()["detail"]) == (404, "there is no place moon")
 
 
-@pytest.mark.parametrize(("query", "field"), [("", "location"), ("location=lyon&limit=0", "limit"), ("location=lyon&limit=501", "limit"), ("location=lyon&short=x", "short")])
+@pytest.mark.parametrize(
+    ("query", "field"), [("", "location"), ("location=lyon&limit=0", "limit"), ("location=lyon&limit=501", "limit"), ("location=lyon&short=x", "short")]
+)
 def test_a_question_about_a_place_that_lacks_something(client: TestClient, query: str, field: str) -> None:
     """422 that names the parameter."""
     answer = client.get(f"/stock?{query}")
