@@ -7,7 +7,8 @@ read, drops its batch and starts again from what the other wrote: no lock, no do
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -38,38 +39,40 @@ class Told(NamedTuple):
 
 def connect(url: str) -> Engine:
     """The store's engine for SQLite or PostgreSQL, with the tables in place; those of another version are dropped, and read again. Retry: it is away."""
-    engine = _engine(url)
-    try:
+    with _opening(url) as engine:
         if _otherwise(engine):
             _make_anew(engine)
         try:
             metadata.create_all(engine)
         except (IntegrityError, ProgrammingError):  # two stores begin at the same time: the other one has made them since this one looked
             metadata.create_all(engine)
-    except OperationalError as error:
-        raise _silent(engine, error) from None
-    return engine
+        return engine
 
 
 def look(url: str) -> Engine:
     """An engine for who only reads. Retry: the database is away, or the store part has not made its tables there."""
-    engine = _engine(url)
-    file = engine.url.database if engine.dialect.name == "sqlite" else None
-    if file and not Path(file).exists():
-        raise Retry(f"there is no SQL store at {file} yet; the store part makes it")
-    try:
+    with _opening(url) as engine:
+        file = engine.url.database if engine.dialect.name == "sqlite" else None
+        if file and not Path(file).exists():
+            raise Retry(f"there is no SQL store at {file} yet; the store part makes it")
         if _otherwise(engine) or not inspect(engine).has_table(progress.name):
             raise Retry(f"the SQL store at {engine.url.render_as_string(hide_password=True)} has not the tables of this version yet; the store part makes them")
-    except OperationalError as error:
-        raise _silent(engine, error) from None
-    return engine
+        return engine
 
 
-def _engine(url: str) -> Engine:
+@contextmanager
+def _opening(url: str) -> Iterator[Engine]:
+    """An engine, whose connections are closed where nothing comes of it. A database that does not answer is a Retry."""
     engine = create_engine(url, pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _sqlite_settings)
-    return engine
+    try:
+        yield engine
+    except Exception as error:
+        engine.dispose()
+        if isinstance(error, OperationalError):
+            raise Retry(f"the SQL store at {engine.url.render_as_string(hide_password=True)} does not answer ({type(error.orig).__name__})") from None
+        raise
 
 
 def _otherwise(engine: Engine) -> bool:
@@ -86,10 +89,6 @@ def _make_anew(engine: Engine) -> None:
             sql.exec_driver_sql("BEGIN IMMEDIATE")  # the driver begins none for tables
         metadata.drop_all(sql)
         metadata.create_all(sql)
-
-
-def _silent(engine: Engine, error: OperationalError) -> Retry:
-    return Retry(f"the SQL store at {engine.url.render_as_string(hide_password=True)} does not answer ({type(error.orig).__name__})")
 
 
 def _sqlite_settings(connection: Any, _: object) -> None:

@@ -420,3 +420,51 @@ def test_an_offset_that_is_deleted_under_the_reader(engine: Engine, kafka: str, 
     follower.close()
 
     assert told.kept() == told.sales(2)
+
+
+def test_both_databases_answer(engine: Engine) -> None:
+    """Every question, over pages, with a SKU that no database can look for."""
+    from fastapi.testclient import TestClient
+
+    from hub.api.app import build
+    from tests.unit.store import told
+
+    teller = told.Teller(engine)
+    teller.tell(
+        *(told.item(sku) for sku in ("a", "B", "c/%|D")), *(told.level(sku, place, 0, allocated=1, shortage=1) for sku in "aBc" for place in ("dc", "lyon"))
+    )
+    teller.tell(*(told.level("c/%|D", place, units) for place, units in (("dc", 2), ("paris", 3))), told.offer("c/%|D", "till", 4, {"lyon": 4}))
+    teller.tell(*(told.entry(n, sku="c/%|D", location="dc") for n in range(120)))
+    with TestClient(build(engine, told.PLACES)) as client:
+        item = client.get("/stock/C%2F%25%7Cd?entries=100").json()
+        near = client.get("/stock/C%2F%25%7Cd/nearest?to=lyon").json()
+        first = client.get("/stock?location=lyon&short=true&limit=2").json()
+        second = client.get(f"/stock?location=lyon&short=true&limit=2&after={first['next']}").json()
+        channel = client.get("/availability/till").json()
+        status = client.get("/stock/%00").status_code
+
+    assert [(place["location"], len(place["entries"])) for place in item["locations"]] == [("dc", 100), ("paris", 0)]
+    assert [entry["cause"] for entry in item["locations"][0]["entries"]] == [f"sale {n}" for n in range(119, 19, -1)]
+    assert [place["location"] for place in near["places"]] == ["dc", "paris"]
+    assert sorted(each["sku"] for each in first["items"] + second["items"]) == ["B", "a", "c"]
+    assert ([each["available"] for each in channel["items"]], second["next"]) == ([4], None)
+    assert status == (404 if engine.dialect.name == "sqlite" else 422)
+
+
+def test_tables_of_another_version_are_made_anew(engine: Engine) -> None:
+    """All at once; who only reads waits until then."""
+    url = engine.url.render_as_string(hide_password=False)
+    offsets(engine, IDS, ONE)
+    write(engine, {"unified.stock": [Told(["MUG", "lyon"], level(3))]}, {("unified.stock", 0): (0, 5, 0)})
+    with engine.begin() as sql:
+        sql.exec_driver_sql("ALTER TABLE stock ADD COLUMN other INTEGER")
+    with pytest.raises(Retry, match="has not the tables of this version yet"):
+        look(url)
+    assert len(rows(engine, stock)) == 1
+
+    engine.dispose()
+    connect(url).dispose()
+
+    look(url).dispose()
+    assert (rows(engine, stock), rows(engine, progress)) == ([], [])
+    assert offsets(engine, IDS, ONE)[("unified.stock", 0)] == 0
