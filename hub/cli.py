@@ -120,6 +120,18 @@ def verify(config: ConfigOption = Path("hub.yaml"), as_json: Annotated[bool, typ
     raise typer.Exit(run(config, as_json))
 
 
+@app.command("stock")
+def stock_command(
+    sku: Annotated[str, typer.Argument(help="Case and outer blanks do not matter.")],
+    config: ConfigOption = Path("hub.yaml"),
+    as_json: Annotated[bool, typer.Option("--json", help="What the API answers.")] = False,
+) -> None:
+    """Where an item is, how sure that is, what each channel may sell and why, and what happened last. Exit 1 when there is no such item."""
+    from hub.api.command import stock
+
+    raise typer.Exit(stock(sku, config, as_json))
+
+
 @app.command("try")
 def try_command(
     file: Annotated[str, typer.Argument(help="JSON Lines, or - for standard input.")],

@@ -159,6 +159,12 @@ def begin_offsets(bootstrap: str, topic: str) -> dict[int, int]:
         return {place.partition: offset for place, offset in zip(places, offsets_at(client, places, EARLIEST, True), strict=True)}
 
 
+def spans(client: AdminClient, places: Sequence[TopicPartition]) -> dict[tuple[str, int], tuple[int, int]]:
+    """(topic, partition) -> the first offset that retention has left, and the end. Raises KafkaException."""
+    firsts, ends = offsets_at(client, list(places), EARLIEST, False), offsets_at(client, list(places), LATEST, False)
+    return {(place.topic, place.partition): span for place, span in zip(places, zip(firsts, ends, strict=True), strict=True)}
+
+
 def offsets_at(client: AdminClient, places: list[TopicPartition], which: OffsetSpec, committed: bool) -> list[int]:
     """The offsets that `which` names, in order. Raises KafkaException."""
     if not places:

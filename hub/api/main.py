@@ -10,7 +10,7 @@ from hub.api.app import build, freshness
 from hub.api.desk import Desk
 from hub.errors import Retry
 from hub.runtime import Runtime
-from hub.store.writer import connect
+from hub.store.writer import look
 from schemas.registry import RegistrySerde
 
 
@@ -19,7 +19,7 @@ def run(runtime: Runtime) -> None:
     engine = None
     while engine is None and not runtime.stop.is_set():
         try:
-            engine = connect(runtime.config.sql_url)
+            engine = look(runtime.config.sql_url)
         except Retry as error:
             runtime.health.beat("api", False, str(error))
             runtime.stop.wait(0.5)
@@ -31,7 +31,8 @@ def run(runtime: Runtime) -> None:
     desk = Desk(config.bootstrap, serde)
     desk.start()
     runtime.health.check(lambda: ("api", freshness(ready)[0], "the store's progress"))
-    server = uvicorn.Server(uvicorn.Config(build(engine, config.places, desk), host="127.0.0.1", port=config.api.port, log_level="warning", access_log=False))
+    app = build(engine, config.places, desk)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=config.api.port, log_level="warning", access_log=False))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.run, name="api")
     thread.start()

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from hub.api.desk import Desk, Slow, clock
+from hub.api.stock import NotThere, identify
 from hub.errors import Retry
-from hub.store.tables import items
 from schemas.records import Answer, Reserve
 from schemas.records.stock import ReserveAction
 from streams.places import Places
@@ -125,10 +125,12 @@ def router(engine: Engine, places: Places, desk: Desk) -> APIRouter:
 
 
 def _known(engine: Engine, sku: str) -> str:
-    with engine.connect() as sql:
-        if sql.execute(select(items.c.sku).where(items.c.sku == sku)).scalar() is None:
-            raise HTTPException(404, f"there is no item {sku}")
-    return sku
+    """The item's own spelling."""
+    try:
+        with engine.connect() as sql:
+            return identify(sql, sku)[0]
+    except NotThere as error:
+        raise HTTPException(404, str(error)) from None
 
 
 def _wanted(places: Places, body: HoldCommand) -> tuple[str, ...]:

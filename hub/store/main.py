@@ -1,22 +1,23 @@
-"""The store part: follows the unified topics and keeps their SQL copy current."""
+"""The store part: follows the unified topics and the stock ledger, and keeps their SQL copy current."""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import stamina
-from confluent_kafka import Consumer, KafkaException, Message, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from sqlalchemy import Engine
 
 from hub import metrics
 from hub.errors import Retry
+from hub.kafka import spans
 from hub.runtime import Runtime
 from hub.store.tables import PROJECTIONS
-from hub.store.writer import Overtaken, connect, offsets, shortage_units, write
+from hub.store.writer import Overtaken, Told, connect, offsets, shortage_units, write
 from schemas.catalogue import split_key
 from schemas.registry import RegistrySerde, Serde
 
@@ -29,8 +30,12 @@ GATHER = 0.1
 """Seconds for which a batch is gathered: a transaction in SQL costs the same for one row as for a hundred, and nobody waits for the copy."""
 
 
+class Gone(Exception):
+    """The log has no such offset any more, or not yet again: look at what is left of it, and go on from there."""
+
+
 class Follower:
-    """Reads the unified topics from the offsets that SQL holds. No consumer group: SQL is the only memory."""
+    """Reads the topics from the offsets that SQL holds. No consumer group: SQL is the only memory."""
 
     def __init__(self, bootstrap: str, serde: Serde, engine: Engine) -> None:
         self._bootstrap, self._serde, self._engine = bootstrap, serde, engine
@@ -45,9 +50,13 @@ class Follower:
     def _reading(self) -> Consumer:
         """A new consumer each time: an old one might still tell where it stood before."""
         admin = AdminClient({"bootstrap.servers": self._bootstrap})  # its futures live no longer than itself
-        found = {topic: future.result(10) for topic, future in admin.describe_topics(TopicCollection(list(TOPICS))).items()}
-        ids = {topic: str(d.topic_id) for topic, d in found.items()}
-        self._at = offsets(self._engine, ids, {topic: len(d.partitions) for topic, d in found.items()})
+        try:
+            found = {topic: future.result(10) for topic, future in admin.describe_topics(TopicCollection(list(TOPICS))).items()}
+            partitions = {topic: len(d.partitions) for topic, d in found.items()}
+            left = spans(admin, [TopicPartition(topic, p) for topic, n in partitions.items() for p in range(n)])
+        except KafkaException as error:
+            raise Retry(f"Kafka does not tell what there is to read ({error.args[0].name()})") from None
+        self._at = offsets(self._engine, {topic: str(d.topic_id) for topic, d in found.items()}, partitions, left)
         consumer = Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
@@ -65,15 +74,16 @@ class Follower:
         """Take what is there (waiting `timeout` seconds at most for the first) and write it. Returns rows written.
 
         Progress is written without rows too: a marker of a transaction is an offset, and behind one nothing is outstanding.
+        Raises Gone, Overtaken or Retry: nothing was written, and what was taken has to be read again after a seek.
         """
         messages = self._consumer.consume(1, timeout)
         messages += self._consumer.consume(MOST, GATHER) if messages else []
-        batch: dict[str, list[tuple[Sequence[str], Any | None]]] = defaultdict(list)
+        batch: dict[str, list[Told]] = defaultdict(list)
         for m in (m for m in messages if not _error(m)):
-            topic, key, value = m.topic(), m.key(), m.value()
-            if topic is None or key is None:
-                raise ValueError("a record of a compacted topic without a topic or a key")
-            batch[topic].append((split_key(key.decode()), None if value is None else self._serde.unframe(topic, value)))
+            topic, key, value, offset = m.topic(), m.key(), m.value(), m.offset()
+            if topic is None or key is None or offset is None:
+                raise ValueError("a record without a topic, a key or an offset")
+            batch[topic].append(Told(split_key(key.decode()), None if value is None else self._serde.unframe(topic, value), offset))
         after = {place: offset for place, offset in self._positions().items() if offset > self._at[place]}
         if not after:
             return 0
@@ -108,6 +118,8 @@ def _error(message: Message) -> bool:
         return False
     if error.fatal():
         raise KafkaException(error)
+    if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        raise Gone(f"{message.topic()} {message.partition()}")
     return True
 
 
@@ -130,6 +142,10 @@ def run(runtime: Runtime) -> None:
                 unsummed, summed_at = False, time.monotonic()
         except Overtaken:
             runtime.log.warning("store-overtaken")
+            lost = True
+            continue
+        except Gone as error:
+            runtime.log.warning("store-offset-gone", place=str(error))
             lost = True
             continue
         except Retry as error:

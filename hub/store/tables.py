@@ -1,7 +1,7 @@
 """The tables, and how one unified record becomes one row.
 
 There are no migrations: the store is a copy. When LAYOUT or a topic's id differs from what is stored, the table is
-emptied and read again from the topic's beginning.
+emptied and read again from the topic's beginning. Tables with other columns are dropped and made anew.
 """
 
 from __future__ import annotations
@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Integer, MetaData, Numeric, String, Table
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, MetaData, Numeric, String, Table, Text
 
 from schemas.codec import to_json
-from schemas.records import Availability, Item, Order, Stock
+from schemas.records import Availability, Item, Order, Stock, StockChange
+from streams.item.state import fold
 
-LAYOUT = 1
+LAYOUT = 2
+NEWEST = 100
+"""Entries of the ledger that are kept of each item at each place: what happened last. All of them are in the topic."""
+LONGEST = 512
+"""Characters of an entry's id that fit an index whatever they are; a longer one is known by its hash."""
 
 metadata = MetaData()
 
@@ -29,6 +35,7 @@ items = Table(
     "items",
     metadata,
     Column("sku", String(255), primary_key=True),
+    Column("folded", String(768), nullable=False, index=True),
     Column("title", String(1024)),
     Column("document", JSON, nullable=False),
     Column("updated_at", _when(), nullable=False),
@@ -53,6 +60,7 @@ stock = Table(
     metadata,
     Column("sku", String(255), primary_key=True),
     Column("location", String(64), primary_key=True),
+    Column("folded", String(768), nullable=False, index=True),
     Column("on_hand", Integer),
     Column("atp", Integer),
     Column("allocated", Integer, nullable=False),
@@ -60,6 +68,24 @@ stock = Table(
     Column("updated_at", _when(), nullable=False),
     Column("document", JSON, nullable=False),
 )
+Index("ix_stock_location", stock.c.location, stock.c.sku)
+Index("ix_stock_short", stock.c.location, stock.c.sku, sqlite_where=stock.c.shortage > 0, postgresql_where=stock.c.shortage > 0)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("entry_id", String(LONGEST), primary_key=True),
+    Column("sku", String(255), nullable=False),
+    Column("location", String(64), nullable=False),
+    Column("log_offset", BigInteger, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("counter", String(32), nullable=False),
+    Column("quantity", Integer, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("reason", Text),
+    Column("at", _when(), nullable=False),
+)
+Index("ix_ledger_newest", ledger.c.sku, ledger.c.location, ledger.c.log_offset)
 
 availability = Table(
     "availability",
@@ -90,18 +116,29 @@ def moment(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
+def aware(at: datetime) -> datetime:
+    """As it was written: SQLite forgets the zone, and everything is written in UTC."""
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """One unified topic as one table. `key` turns the record key's parts into primary key columns (for tombstones)."""
+    """One topic as one table. `key` names the columns that the parts of a record's key are.
+
+    keep   None: the topic is compacted, and the key is the table's primary key (for tombstones). A number: it is appended to, its
+           records have ids of their own, and so many of the newest of each key are kept, in the order of their offsets; all of a
+           key are in one partition
+    """
 
     topic: str
     table: Table
     key: tuple[str, ...]
     row: Callable[[Any], Mapping[str, Any]]
+    keep: int | None = None
 
 
 def _item(r: Item) -> Mapping[str, Any]:
-    return {"sku": r.sku, "title": r.title, "document": to_json(r), "updated_at": moment(r.updated_at)}
+    return {"sku": r.sku, "folded": fold(r.sku), "title": r.title, "document": to_json(r), "updated_at": moment(r.updated_at)}
 
 
 def _order(r: Order) -> Mapping[str, Any]:
@@ -113,8 +150,8 @@ def _order(r: Order) -> Mapping[str, Any]:
 
 def _stock(r: Stock) -> Mapping[str, Any]:
     return {
-        "sku": r.sku, "location": r.location, "on_hand": r.on_hand, "atp": r.atp, "allocated": r.allocated, "shortage": r.shortage,
-        "updated_at": moment(r.updated_at), "document": to_json(r),
+        "sku": r.sku, "location": r.location, "folded": fold(r.sku), "on_hand": r.on_hand, "atp": r.atp, "allocated": r.allocated,
+        "shortage": r.shortage, "updated_at": moment(r.updated_at), "document": to_json(r),
     }  # fmt: skip
 
 
@@ -122,9 +159,18 @@ def _availability(r: Availability) -> Mapping[str, Any]:
     return {"channel": r.channel, "sku": r.sku, "status": r.status, "available": r.available, "updated_at": moment(r.updated_at), "document": to_json(r)}
 
 
+def _entry(r: StockChange) -> Mapping[str, Any]:
+    entry_id = r.entry_id if len(r.entry_id) <= LONGEST else blake2b(r.entry_id.encode(), digest_size=32).hexdigest()
+    return {
+        "entry_id": entry_id, "sku": r.sku, "location": r.location, "kind": r.kind, "counter": r.counter, "quantity": r.quantity, "cause": r.cause,
+        "reason": r.reason, "at": moment(r.at),
+    }  # fmt: skip
+
+
 PROJECTIONS: tuple[Projection, ...] = (
     Projection("unified.item", items, ("sku",), _item),
     Projection("unified.order", orders, ("order_id",), _order),
     Projection("unified.stock", stock, ("sku", "location"), _stock),
     Projection("unified.availability", availability, ("channel", "sku"), _availability),
+    Projection("event.stock-change", ledger, ("sku", "location"), _entry, NEWEST),
 )

@@ -36,13 +36,13 @@ def table(result: Result) -> str:
     records = [record for _, _, record in result.final]
     kinds = {name: [record for record in records if type(record).__name__ == name] for name in ("Availability", "Stock", "Order")}
     parts = [
-        _rows(("channel", "sku", "available", "status", "waiting"), ((r.channel, r.sku, r.available, r.status, r.waiting) for r in kinds["Availability"])),
-        _rows(
+        aligned(("channel", "sku", "available", "status", "waiting"), ((r.channel, r.sku, r.available, r.status, r.waiting) for r in kinds["Availability"])),
+        aligned(
             ("sku", "location", "on hand", "allocated", "reserved", "atp", "shortage"),
             ((r.sku, r.location, r.on_hand, r.allocated, r.reserved, r.atp, r.shortage) for r in kinds["Stock"]),
         ),
-        _rows(("order", "revision", "status", "phase", "lines"), ((r.order_id, r.revision, r.status, r.phase, _lines(r)) for r in kinds["Order"])),
-        _rows(("line", "dead in", "reason", "why"), ((n, o.topic, o.reason, o.message) for n, o in result.written if o.topic.startswith("dead."))),
+        aligned(("order", "revision", "status", "phase", "lines"), ((r.order_id, r.revision, r.status, r.phase, _lines(r)) for r in kinds["Order"])),
+        aligned(("line", "dead in", "reason", "why"), ((n, o.topic, o.reason, o.message) for n, o in result.written if o.topic.startswith("dead."))),
         _summary(result.summary),
         "verify ok" if not result.differences else "\n".join(["verify FAILED", *(f"  {difference}" for difference in result.differences)]),
     ]
@@ -58,16 +58,16 @@ def _summary(summary: Mapping[str, Any]) -> str:
     names = [name for name in summary if name != "by_processor"]
     rows = [("all", *(summary[name] for name in names))]
     rows += [(processor, *(counts.get(name, 0) for name in names)) for processor, counts in by_processor.items()]
-    return _rows(("records", *names), rows)
+    return aligned(("records", *names), rows)
 
 
-def _rows(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+def aligned(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Columns as wide as they need to be; numbers to the right. Nothing when there are no rows."""
     cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     if not cells:
         return ""
     widths = [max(len(row[n]) for row in (list(head), *cells)) for n in range(len(head))]
-    right = [all(row[n].lstrip("-").isdigit() or row[n] == "-" for row in cells) for n in range(len(head))]
+    right = [all(row[n].lstrip("+-").isdigit() or row[n] == "-" for row in cells) for n in range(len(head))]
     return "\n".join(
         "  ".join(cell.rjust(width) if end else cell.ljust(width) for cell, width, end in zip(row, widths, right, strict=True)).rstrip()
         for row in (list(head), *cells)

@@ -112,6 +112,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sum: AvailabilitySum | None = None
     # units of this channel's own orders that the number already contains, net of cancels
     own: int = 0
+    # free units of the parts that those who wait take off the number
+    taken: int = 0
     # occurred_at of the event that caused this revision, for end to end latency [ms]
     cause_at: int | None = None
     # counts changes

@@ -21,11 +21,13 @@ from streams.places import Channel
 class Offer(NamedTuple):
     """What a set of places has for the channels that sell from it, before what is kept back for each.
 
-    `units` is None when no place is known. `waiting` counts the demand's missing units that could be served here.
+    `units` is None when no place is known. `waiting` counts the demand's missing units that could be served here, `taken` the
+    free units that are not offered because of them: what is free here - taken = units.
     """
 
     units: int | None
     waiting: int
+    taken: int = 0
 
 
 class Waiting(NamedTuple):
@@ -58,7 +60,8 @@ def served(places: frozenset[str], total: int, free: Callable[[str], int], deman
         if here:
             waits += group.missing
             left -= min(group.missing + group.recalled, total if here == places else sum(map(free, here)))
-    return Offer(max(0, left), waits)
+    left = max(0, left)
+    return Offer(left, waits, total - left)
 
 
 def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Waiting]) -> Offer:
@@ -68,13 +71,14 @@ def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Wa
         if units is not None:
             known = True
             total += units
-    waiting = 0
+    left, waiting = total, 0
     for group in demand:
         here = [units for place, units in zip(places, free, strict=True) if place in group.places]
         if here:
             waiting += group.missing
-            total -= min(group.missing + group.recalled, sum([units or 0 for units in here]))
-    return Offer(max(0, total) if known else None, waiting)
+            left -= min(group.missing + group.recalled, sum([units or 0 for units in here]))
+    left = max(0, left)
+    return Offer(left if known else None, waiting, total - left)
 
 
 def buffer_of(units: int, rules: Channel) -> int:

@@ -188,3 +188,8 @@ def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) ->
             yield f"{name}: {record.status} {record.available}, {read} are known"
         if record.available is not None and not 0 <= record.available <= sum(max(0, _free(places, stocks, location)) for location in read):
             yield f"{name}: sells {record.available}, more than there is"
+        free = record.sum.free if record.sum is not None else sum(part.free or 0 for part in record.parts)
+        left = free - record.taken - record.buffer
+        told = 0 if left < max(1, channel.floor) else left if channel.cap is None else min(left, channel.cap)
+        if record.available is not None and record.available != told:
+            yield f"{name}: sells {record.available}, and {told} by the parts, {record.taken} taken and {record.buffer} kept back"

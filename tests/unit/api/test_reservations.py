@@ -12,12 +12,12 @@ from fastapi.testclient import TestClient
 from hub.api.app import build
 from hub.api.desk import Slow, clock
 from hub.errors import Retry
-from hub.store.writer import connect, offsets, write
+from hub.store.writer import connect
 from schemas.records import Answer, Item, Reserve
 from streams.places import Channel, Location, Places
 from tests.unit.stock.board import Board, event
+from tests.unit.store.told import AT, Teller
 
-AT = 1_790_000_000_000
 PLACES = Places({"lyon": Location("hub"), "nice": Location("hub")}, {"web": Channel(("lyon",)), "all": Channel(("lyon", "nice"))})
 
 
@@ -50,16 +50,14 @@ def desk() -> PlayedDesk:
 def client(tmp_path: Path, desk: PlayedDesk) -> Iterator[TestClient]:
     """The api, which knows one item."""
     engine = connect(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    ids = {f"unified.{name}": name for name in ("item", "order", "stock", "availability")}
-    offsets(engine, ids, dict.fromkeys(ids, 1))
-    write(engine, {"unified.item": [(["MUG"], Item(sku="MUG", title="Blue mug", revision=1, updated_at=AT))]}, {("unified.item", 0): (0, 1, 0)})
+    Teller(engine).tell(Item(sku="MUG", title="Blue mug", revision=1, updated_at=AT))
     with TestClient(build(engine, PLACES, desk)) as made:  # type: ignore[arg-type]
         yield made
     engine.dispose()
 
 
 def put(client: TestClient, id: str, **body: Any) -> Any:
-    return client.put(f"/reservations/{id}", json={"sku": "MUG", "owner": "web:cart", **body})
+    return client.put(f"/reservations/{id}", json={"sku": "MUG", "owner": "web:cart"} | body)
 
 
 def test_a_cart_is_held_extended_and_bought(client: TestClient, desk: PlayedDesk) -> None:
@@ -88,6 +86,12 @@ def test_places_by_channel_or_all(client: TestClient) -> None:
     """A channel's own, in its order; without a word, anywhere."""
     assert put(client, "c1", quantity=4, channel="all").json()["held"] == {"lyon": 2, "nice": 2}
     assert put(client, "c2").json()["held"] == {"nice": 1}
+
+
+def test_whatever_the_spelling(client: TestClient, desk: PlayedDesk) -> None:
+    """A SKU is found without its case; stock is asked in the item's own."""
+    assert put(client, "c1", sku=" mug ").json()["sku"] == "MUG"
+    assert [command.sku for command in desk.asked] == ["MUG"]
 
 
 def test_given_back_once(client: TestClient) -> None:

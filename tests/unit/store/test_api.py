@@ -11,32 +11,17 @@ from sqlalchemy import Engine, update
 
 from hub.api.app import build
 from hub.api.desk import Desk
-from hub.store.tables import moment, progress
-from hub.store.writer import connect, offsets, write
-from schemas.records import Availability, Item, Stock
+from hub.store.tables import metadata, moment, progress
+from hub.store.writer import connect
 from schemas.registry import LocalSerde
-from streams.places import Places
-
-IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
-AT = 1_790_000_000_000
+from tests.unit.store.told import AT, PLACES, Teller, item, level, offer
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
     """A store with one mug in it."""
     made = connect(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    offsets(made, IDS, dict.fromkeys(IDS, 1))
-    level = Stock(sku="MUG", location="lyon", on_hand=3, sellable=3, atp=2, allocated=1, revision=1, updated_at=AT)
-    known = Availability(channel="shop", sku="MUG", status="known", available=2, buffer=0, waiting=0, parts=(), revision=1, updated_at=AT)
-    write(
-        made,
-        {
-            "unified.item": [(["MUG"], Item(sku="MUG", title="Blue mug", revision=1, updated_at=AT))],
-            "unified.stock": [(["MUG", "lyon"], level)],
-            "unified.availability": [(["shop", "MUG"], known)],
-        },
-        {("unified.stock", 0): (0, 1, 0)},
-    )
+    Teller(made).tell(item("MUG"), level("MUG", "lyon", allocated=1), offer("MUG", "shop", 2, {"lyon": 2}))
     yield made
     made.dispose()
 
@@ -44,7 +29,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def client(engine: Engine) -> Iterator[TestClient]:
     """The API over it."""
-    with TestClient(build(engine, Places(), Desk("127.0.0.1:1", LocalSerde()))) as made:
+    with TestClient(build(engine, PLACES, Desk("127.0.0.1:1", LocalSerde()))) as made:
         yield made
 
 
@@ -70,6 +55,16 @@ def test_what_is_not_there_is_a_404_that_says_so(client: TestClient, path: str) 
     assert "there is no" in answer.json()["detail"]
 
 
+def test_a_store_that_does_not_answer(client: TestClient, engine: Engine) -> None:
+    """503 without the statement in its words, whatever is asked."""
+    with engine.begin() as sql:
+        metadata.drop_all(sql)
+
+    for path in ("/stock/MUG", "/stock?location=lyon", "/stock/MUG/nearest?to=lyon", "/availability/shop/MUG", "/orders/shop:1", "/healthz"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()) == (503, {"detail": "the SQL store does not answer"})
+
+
 def test_health_is_progress(client: TestClient, engine: Engine) -> None:
     """Caught up: 200. Lag that has not moved for longer than the bound: 503, with the topic and its lag."""
     assert client.get("/healthz").status_code == 200
@@ -83,10 +78,13 @@ def test_health_is_progress(client: TestClient, engine: Engine) -> None:
 
 
 def test_the_description_names_every_question(client: TestClient) -> None:
-    """OpenAPI has the three questions; the page for people is there, without anything from elsewhere."""
+    """OpenAPI has every question; the page for people is there with the parameters, without anything from elsewhere."""
     paths = client.get("/openapi.json").json()["paths"]
     page = client.get("/docs").text
 
-    assert {"/orders/{order_id}", "/stock/{sku}", "/availability/{channel}/{sku}", "/healthz"} <= set(paths)
-    assert "/availability/{channel}/{sku}" in page
+    stock = {"/stock", "/stock/{sku}", "/stock/{sku}/nearest", "/availability/{channel}", "/availability/{channel}/{sku}"}
+    assert {"/orders/{order_id}", "/healthz", *stock} <= set(paths)
+    assert all(f"<code>{path}</code>" in page for path in stock)
+    assert "<code>limit</code> (default 100; at most 500)" in page
+    assert "<code>location</code> (required; a place of locations.yaml)" in page
     assert "http" not in page.replace("https://www.w3.org", "")

@@ -18,12 +18,12 @@ from sqlalchemy.pool import StaticPool
 from hub.errors import Retry
 from hub.store import main
 from hub.store.tables import metadata, progress, stock
-from hub.store.writer import connect, offsets, shortage_units, write
+from hub.store.writer import Told, connect, offsets, shortage_units, write
 from schemas.records import Stock
 
 IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
 ONE = dict.fromkeys(IDS, 1)
-BATCH = {"unified.stock": [(["MUG", "lyon"], Stock(sku="MUG", location="lyon", on_hand=3, sellable=3, revision=1, updated_at=1_790_000_000_000))]}
+BATCH = {"unified.stock": [Told(["MUG", "lyon"], Stock(sku="MUG", location="lyon", on_hand=3, sellable=3, revision=1, updated_at=1_790_000_000_000))]}
 MOVED = {("unified.stock", 0): (0, 5, 0)}
 
 
