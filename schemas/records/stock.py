@@ -98,6 +98,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     parts: tuple[AvailabilityPart, ...]
     # units of this channel's own orders that the number already contains, net of cancels
     own: int = 0
+    # the same of every channel's orders: what was sold until this number
+    ordered: int = 0
     # occurred_at of the event that caused this revision, for end to end latency [ms]
     cause_at: int | None = None
     # counts changes

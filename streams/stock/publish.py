@@ -16,14 +16,15 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
     if before is not None and not everybody and (state is before or (state.demand == before.demand and state.own == before.own)) and not work.moved():
         return
     demand = waiting(state.demand, work.atlas.places.channels) if state.demand else ()
+    ordered = sum(state.own.values())
     for region in work.atlas.regions:
         free = [work.part(site) for site in region.sites]
         offered = offer(region.locations, free, demand)
         check_size(offered.units, offered.waiting)
-        _tell(work, region, free, offered, state.own)
+        _tell(work, region, free, offered, state.own, ordered)
 
 
-def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, own: dict[str, int]) -> None:
+def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, own: dict[str, int], ordered: int) -> None:
     """The region's channels whose number is another now, or why it is."""
     parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
     waits, get, quoted = offered.waiting, work.get, work.quoted
@@ -48,6 +49,7 @@ def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, ow
             waiting=waits,
             parts=parts,
             own=sold,
+            ordered=ordered,
             cause_at=work.cause_at,
             revision=revision,
             updated_at=work.at,
