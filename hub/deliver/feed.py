@@ -67,7 +67,9 @@ class Feed:
     def _start(self) -> None:
         try:
             topics = self._tail.list_topics(timeout=SECONDS).topics
-            wanted = [TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in (ITEM, self._positions, COMMAND) for partition in topics[topic].partitions]
+            wanted = [
+                TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in (ITEM, self._positions, COMMAND) for partition in topics[topic].partitions
+            ]
         except KafkaException as error:
             raise Retry(f"Kafka: {error.args[0].name()}") from None
         except KeyError as error:

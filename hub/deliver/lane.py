@@ -516,9 +516,7 @@ class Lane:
         log.warning("sink-drift", channel=self.channel, sku=finding.sku, kind=finding.kind, units=finding.units)
 
     def _put(self, plans: Sequence[Plan]) -> None:
-        intents = [
-            self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading, at=p.level.at, falls=p.falls) for p in plans
-        ]
+        intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading, at=p.level.at, falls=p.falls) for p in plans]
         self._ledger.write(intents)
         for plan, intent in zip(plans, intents, strict=True):
             self._know(plan.level.sku, plan.sku, intent)  # unknown until the answer says otherwise, also when it never comes

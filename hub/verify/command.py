@@ -44,4 +44,6 @@ def orders_line(report: Report) -> str:
 
 def told_line(report: Report) -> str:
     """What became of the newest number of every listing that is told its stock."""
-    return f"told       {report.told.total()} listings = " + " + ".join(f"{fate} {report.told[fate]}" for fate in ("right", "held", "refused", "to tell", "wrong"))
+    return f"told       {report.told.total()} listings = " + " + ".join(
+        f"{fate} {report.told[fate]}" for fate in ("right", "held", "refused", "to tell", "wrong")
+    )

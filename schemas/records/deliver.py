@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-DriftKind = Literal["channel_edit", "ledger", "published", "unexplained"]
 Outcome = Literal["accepted", "refused", "unchanged", "unknown", "held"]
+DriftKind = Literal["channel_edit", "ledger", "published", "unexplained"]
 
 
 class Allow(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -115,7 +115,8 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 @pytest.mark.parametrize("last", ENDS)
 def test_a_lane_is_restored_when_everything_has_been_read(last: str, bench: Bench) -> None:
-    """Numbers, listings, polls and decisions: with any of them missing nothing is restored and no offset is committed, for a lane that knows little looks idle."""
+    """Numbers, listings, polls and decisions: with any of them missing nothing is restored and no offset is committed: a lane that knows little looks
+    idle."""
     bench.poll(Message(AVAILABILITY, 0, b"toy|mug", b"7"), *(end for topic, end in ENDS.items() if topic != last))
     assert not bench.feed.restored
     assert "restored" not in bench.lane.told

@@ -17,6 +17,7 @@ from schemas.records import Delivered, Position
 from tests.support.toy import Toy, ToySettings
 from tests.unit.deliver.bench import Bench, origin
 
+
 def test_a_number_is_put_and_remembered() -> None:
     """Told 3 where the shop had 5: the shop has 3, the ledger says accepted with the revision."""
     bench = Bench(MUG=5)

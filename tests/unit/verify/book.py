@@ -26,7 +26,7 @@ from streams.topology import build
 T0 = 1_793_523_600_000
 SENT = "internal.deliver.sent"
 SOLD = {"MUG": 0, "PIN|A%": 0, "CUP": 2}
-"""What the web shop took off by itself. Of its last mugs and pins everything has come to us; of two cups nothing."""
+"""What the web shop took off by itself. The order for one of the two cups has not come to us yet."""
 PARTITIONS = 2
 DOMAINS = ("square", "woocommerce")
 SINKS = ("web",)

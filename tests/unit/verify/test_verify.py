@@ -204,13 +204,13 @@ def claim_forgotten(source: Lists) -> list[str]:
 
 def told_wrong(source: Lists) -> list[str]:
     source.change(SENT, "web|stock|CUP", sent=3)
-    return ["published web|CUP: expected 1 told, found 3"]
+    return ["published web|CUP: expected 2 told, found 3"]
 
 
 def told_what_was_sold(source: Lists) -> list[str]:
     """Its two unread sales are given back."""
     source.change(SENT, "web|stock|CUP", sold=5)
-    return ["published web|CUP: expected 0 told, found 1"]
+    return ["published web|CUP: expected 0 told, found 2"]
 
 
 FAULTS: dict[str, Callable[[Lists], list[str]]] = {
@@ -292,7 +292,10 @@ def test_while_channels_are_told_a_difference_must_last() -> None:
             self.reads += topic == SENT
             if topic == SENT and self.reads == 3:
                 self.double(SENT, self.last(SENT, "web|stock|CUP"))
-            return [r._replace(value=self.serde.frame(SENT, replace(self.decode(r), sent=9))) if self.reads == 2 else r for r in super().read(topic)]
+            found = super().read(topic)
+            if topic != SENT or self.reads != 2:
+                return found
+            return [r._replace(value=self.serde.frame(SENT, replace(self.decode(r), sent=9))) for r in found]
 
     source = log()
     telling = Telling(source.records, source.first, source.serde)
