@@ -58,6 +58,7 @@ PROBE = 3
 STATES = ("running", "backing_off", "needs_reauth", "stopped")
 RAISED = "somebody has raised it there"
 LOWERED = "somebody has lowered it there, or sold without an order that we could read"
+UNSOLD = "there are orders for units that it has not taken off"
 log = structlog.get_logger()
 
 
@@ -79,6 +80,8 @@ class Sku:
     odd: Odd | None = None
     seen: int = 0
     """What the channel said at `odd`."""
+    rose: bool = False
+    """That was more than had been left there."""
     first_at: int = 0
     """When it was told first, as long as orders from before may still come."""
     returned: int = 0
@@ -410,14 +413,14 @@ class Lane:
         if sku.odd is not None and self._passed(sku.odd.at, self._settle_ms, self._listed(sku.odd.at)):
             settled = settle(sku.odd, decision.sold, own)
             if settled != decision.sold:
-                lower = decision.sold > settled
-                self._find(sku, "unexplained" if lower else "channel_edit", sku.seen + decision.sold - settled, sku.seen, LOWERED if lower else RAISED)
+                reason = LOWERED if decision.sold > settled else RAISED if sku.rose else UNSOLD
+                self._find(sku, sku.seen + decision.sold - settled, sku.seen, reason)
                 decision = publish(settled, available, own)
             sku.odd = None
         if decision.sold == own:
             sku.odd = None
         elif sku.odd is None:
-            sku.odd, sku.seen = Odd(decision.sold, own, self._read_at), reading
+            sku.odd, sku.seen, sku.rose = Odd(decision.sold, own, self._read_at), reading, decision.sold < told.sold
         if sku.odd is not None or sku.first_at:
             self._unsure.add(sku.now.sku)
         else:
@@ -486,12 +489,12 @@ class Lane:
         """A channel that does not lower its number shows what it was told, unless somebody has changed it."""
         told = sku.told
         if reading is not None and told is not None and told.outcome in ("accepted", "unchanged") and told.sent is not None and told.sent != reading:
-            self._find(sku, "channel_edit", told.sent, reading, RAISED if reading > told.sent else LOWERED)
+            self._find(sku, told.sent, reading, RAISED if reading > told.sent else LOWERED)
 
-    def _find(self, sku: Sku, kind: DriftKind, expected: int, found: int, reason: str) -> None:
+    def _find(self, sku: Sku, expected: int, found: int, reason: str) -> None:
         """The id is that of the number that was left there and of what has become of it: found again, it is the same finding."""
-        writes = sku.told.writes if sku.told else 0
-        name = sku.now.sku
+        writes, name = sku.told.writes if sku.told else 0, sku.now.sku
+        kind: DriftKind = "channel_edit" if reason == RAISED or not self._sink.lowers_itself else "unexplained"
         sku.drift = StockDrift(
             finding_id=fingerprint([self.channel, name, kind, str(writes), str(expected), str(found)]),
             channel=self.channel,
@@ -500,7 +503,7 @@ class Lane:
             expected=expected,
             found=found,
             units=found - expected,
-            reason=f"the channel shows {found} where {expected} was left: {reason}",
+            reason=f"the channel shows {found} and should show {expected}: {reason}",
             at=self._read_at,
             compensated=False,
         )

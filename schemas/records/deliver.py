@@ -64,7 +64,7 @@ class StockDrift(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     # item
     sku: str
     # channel_edit: somebody changed it in the channel; ledger: counters and ledger differ; published: the channel was told another number than was
-    # published; unexplained: too low there, by hand or by sales without an order
+    # published; unexplained: its sales and its orders differ
     kind: DriftKind
     # what the channel should have shown
     expected: int

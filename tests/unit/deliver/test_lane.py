@@ -485,6 +485,24 @@ def test_drift_is_found_and_mended() -> None:
     assert "somebody has raised it there" in first.reason
 
 
+def test_an_order_that_the_channel_did_not_take_off_is_found() -> None:
+    """It shows 9, and an order over 2 of them has come: nobody raised anything, the number is put right, and the finding says why."""
+    bench = Bench(MUG=9)
+    bench.tell("MUG", 9)
+    bench.now += 61
+    bench.orders_polled()
+    bench.drain()
+    assert bench.tell("MUG", 7, own=2) == 7
+    for _ in range(4):
+        bench.now += 61
+        bench.orders_polled()
+        bench.drain()
+    assert bench.shop.stock["n-MUG"] == 7
+    [finding] = bench.ledger.findings
+    assert (finding.kind, finding.expected, finding.found, finding.units) == ("unexplained", 7, 9, 2)
+    assert finding.reason.endswith("there are orders for units that it has not taken off")
+
+
 def test_drift_is_not_settled_while_the_streams_stand_still() -> None:
     """The poll has passed but nothing has gone through the streams since: the missing units may be sales on their way."""
     bench = Bench(MUG=9)
