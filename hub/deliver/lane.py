@@ -368,7 +368,6 @@ class Lane:
     def _plan(self, name: str, sku: Sku, reading: Reading | None, plans: list[Plan], done: list[Delivered]) -> None:
         assert sku.now.available is not None
         told, before = sku.told, None if reading is None else reading.quantity
-        sku.drift = None
         if self._sink.lowers_itself and self._early(sku, before):
             self._dirty[name] = self._monotonic() + ORDERS_SECONDS
             return

@@ -137,6 +137,7 @@ def test_what_a_person_allows_goes(restarted: bool, sink: StockSink[Any]) -> Non
     bench.allow()
     if restarted:
         bench.restart()
+    assert gauge() == 0
     bench.drain()
     assert zeroed(bench) == 60
     assert (gauge(), bench.lane.ok) == (0, True)
@@ -200,6 +201,17 @@ def test_stock_takes_of_a_day_do_not_add_up() -> None:
     assert gauge() == 0
 
 
+def test_what_has_risen_again_fell_no_more() -> None:
+    """Ten of twenty are back, so ten others may fall."""
+    bench = shop(100)
+    fall(bench, names(20))
+    for sku in names(10):
+        bench.tell(sku, 20)
+    fall(bench, names(30)[20:])
+    assert zeroed(bench) == 20
+    assert gauge() == 0
+
+
 def test_what_is_sold_out_is_told() -> None:
     """A whole shop is sold out by orders in other channels, one unit after the other, and then in one go while the channel was away."""
     bench = shop(50, each=5, sink=PLAIN)
@@ -234,9 +246,11 @@ def test_the_last_units_of_many_go_without_an_order() -> None:
 
 
 def test_an_order_that_explains_it_after_all_lets_it_go() -> None:
-    """Held, and then the orders arrive: no person is needed."""
+    """Held, and then the orders arrive, half of them first: no person is needed."""
     bench = shop(100)
     fall(bench, names(21))
+    bench.say("S20", 0, ordered=10)
+    bench.drain()
     assert gauge() == 1
     bench.say("S20", 0, ordered=20)
     bench.drain()
@@ -262,6 +276,43 @@ def test_a_zero_on_its_way_is_not_held_back() -> None:
     bench.drain()
     assert bench.ledger.told["S19"].outcome == "accepted"
     assert gauge() == 20
+
+
+def test_a_held_one_is_no_sale_when_its_last_put_was_lost() -> None:
+    """The answer to 12 was lost, then its 0 is held at a reading of 12: told 30 at last, it has 30."""
+    bench = shop(100)
+    fall(bench, names(20))
+
+    def lost(request: httpx2.Request) -> httpx2.Response | None:
+        if request.url.path == "/put":
+            raise httpx2.ReadTimeout("gone")
+        return None
+
+    bench.shop.after = lost
+    bench.say("S50", 12)
+    bench.lane.work()
+    bench.shop.after = lambda request: None
+    bench.say("S50", 0)
+    bench.now += 61
+    bench.drain()
+    assert (bench.shop.stock["n-S50"], gauge()) == (12, 1)
+    assert bench.tell("S50", 30) == 30
+
+
+def test_drift_of_a_held_one_is_not_put_right() -> None:
+    """Somebody lowered it by hand; by the time that is known its 0 is held: the finding says that nothing follows."""
+    bench = shop(30)
+    fall(bench, names(11))
+    bench.shop.stock["n-S20"] = 15
+    bench.now += 61
+    bench.drain()
+    bench.now += 120
+    bench.orders_polled()
+    bench.say("S20", 0)
+    bench.drain()
+    assert (bench.shop.stock["n-S20"], gauge()) == (15, 2)
+    [finding] = bench.ledger.findings
+    assert (finding.expected, finding.found, finding.compensated) == (20, 15, False)
 
 
 def test_lost_partitions_take_what_they_hold_with_them() -> None:

@@ -630,7 +630,10 @@ def test_a_finding_waits_for_kafka() -> None:
     assert bench.shop.stock["n-MUG"] == 11
     assert not bench.lane.idle
     bench.ledger.down = False
-    bench.now += 122
+    bench.now += 30
+    bench.drain()
+    assert len(bench.ledger.findings) == 1
+    bench.now += 31
     bench.drain()
     assert bench.shop.stock["n-MUG"] == 4
     assert len(bench.ledger.findings) == 1
