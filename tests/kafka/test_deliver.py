@@ -308,6 +308,9 @@ def test_a_run_to_zero_waits_for_a_person(world: World, monkeypatch: pytest.Monk
     world.shop.puts.clear()
     with Running(world, "a") as first, Running(world, "b") as second:
         eventually(lambda: first.feed.restored and second.feed.restored and len(first.lane._held) + len(second.lane._held) == len(held), within=60)
+        monkeypatch.setattr(allow.typer, "confirm", lambda question: False)
+        assert allow.run(Path("hub.yaml"), world.channel, False) == 1
+        assert f"{held[0]}: 20 would go to 0" in capsys.readouterr().out
         assert world.shop.puts == []
         assert allow.run(Path("hub.yaml"), world.channel, True) == 0
         assert f"{len(held)} listings of {world.channel} go to 0" in capsys.readouterr().out
