@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from hub.deliver.brake import SMALL
 from hub.deliver.lane import Lane
 from hub.deliver.ledger import Origin
 from hub.errors import Retry
@@ -45,8 +46,8 @@ class Ledger:
 class Bench:
     """A lane, its shop, its ledger and its clock. `restart` makes a new lane from what is in the topics."""
 
-    def __init__(self, sink: StockSink[Any] = Toy.sink, polled: bool = True, **stock: int) -> None:
-        self.shop, self.ledger, self.sink = ToyShop(), Ledger(), sink
+    def __init__(self, sink: StockSink[Any] = Toy.sink, polled: bool = True, small: int = SMALL, **stock: int) -> None:
+        self.shop, self.ledger, self.sink, self.small = ToyShop(), Ledger(), sink, small
         self.shop.stock = {f"n-{sku}": quantity for sku, quantity in stock.items()}
         self.now = 0.0
         self.unified: dict[str, Availability] = {}
@@ -60,7 +61,7 @@ class Bench:
 
     def start(self) -> Lane:
         caller = Caller("toy", Toy, ToySettings(), transport=self.shop.transport, wait=self.pass_time)
-        return Lane("toy", self.sink, ToySettings(), caller, self.ledger, monotonic=lambda: self.now, wall_ms=self.wall)
+        return Lane("toy", self.sink, ToySettings(), caller, self.ledger, small=self.small, monotonic=lambda: self.now, wall_ms=self.wall)
 
     def restart(self) -> None:
         self.lane = self.start()

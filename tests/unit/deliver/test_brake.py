@@ -29,9 +29,9 @@ def names(n: int) -> list[str]:
     return [f"S{i}" for i in range(n)]
 
 
-def shop(n: int, each: int = 20, sink: StockSink[Any] = Toy.sink) -> Bench:
+def shop(n: int, each: int = 20, sink: StockSink[Any] = Toy.sink, small: int = SMALL) -> Bench:
     """A channel that was told `each` for n listings a while ago."""
-    bench = Bench(sink, **dict.fromkeys(names(n), each))
+    bench = Bench(sink, small=small, **dict.fromkeys(names(n), each))
     for sku in names(n):
         bench.say(sku, each)
     bench.drain()
@@ -239,10 +239,10 @@ def test_what_the_channel_sold_itself_is_told() -> None:
 
 
 def test_the_last_units_of_many_go_without_an_order() -> None:
-    """Carts and tills take a few at a time."""
-    bench = shop(50, each=3)
-    fall(bench, names(50))
-    assert zeroed(bench) == 50
+    """Carts and tills take a few at a time; from a floor of twenty the last one leads to 0."""
+    for bench in (shop(50, each=3), shop(50, each=20, small=20)):
+        fall(bench, names(50))
+        assert zeroed(bench) == 50
 
 
 def test_an_order_that_explains_it_after_all_lets_it_go() -> None:
