@@ -38,6 +38,10 @@ class LocationModel(Strict):
     safety_stock: int = pydantic.Field(default=0, ge=0)
     opening: str | None = None
     position: tuple[Latitude, Longitude] | None = None
+    skew_s: Annotated[float, pydantic.Field(ge=0, le=3600)] = 0
+    posting_s: Annotated[float, pydantic.Field(ge=0, le=24 * 3600)] = 0
+    late: Literal["absorbed", "deducted"] = "absorbed"
+    sales_via: Literal["orders", "stock"] | None = None
 
 
 class ChannelPolicyModel(Strict):
@@ -245,6 +249,9 @@ def _model(kind: type[M], data: Any, where: str, example: str) -> M:
 
 def _places(model: LocationsModel, where: str) -> Places:
     for name, location in model.locations.items():
+        if location.authority == HUB and (location.posting_s or location.sales_via):
+            field = "posting_s" if location.posting_s else "sales_via"
+            raise ConfigError(f"{where}: locations.{name}.{field}", "it is about another system's book; here the hub counts", "{authority: square}")
         if location.opening is not None and location.authority != HUB:
             raise ConfigError(
                 f"{where}: locations.{name}.opening", "only a place that the hub counts can be opened by a channel", "{authority: hub, opening: square}"
@@ -254,9 +261,15 @@ def _places(model: LocationsModel, where: str) -> Places:
             raise ConfigError(f"{where}: groups.{name}", "a place has this name already", f"groups: {{all-{name}: [{name}]}}")
         _known(members, model, f"{where}: groups.{name}")
     return Places(
-        {n: Location(x.authority, x.measure, x.safety_stock, x.opening, Position(*x.position) if x.position else None) for n, x in model.locations.items()},
+        {n: _location(x) for n, x in model.locations.items()},
         {n: _policy(x, model, f"{where}: channels.{n}") for n, x in model.channels.items()},
     )
+
+
+def _location(x: LocationModel) -> Location:
+    where = Position(*x.position) if x.position else None
+    skew, posting = (round(seconds * 1000) for seconds in (x.skew_s, x.posting_s))
+    return Location(x.authority, x.measure, x.safety_stock, x.opening, where, skew, posting, x.late == "absorbed", x.sales_via)
 
 
 def _policy(channel: ChannelPolicyModel, model: LocationsModel, where: str) -> Channel:

@@ -20,7 +20,7 @@ DRAINED: Final = 2_000
 BATCH_BYTES: Final = 16 * 1024 * 1024
 """A batch is closed when its values come to this: 10,000 records may be 10 GB. At most a slice more, and that only as far as it had been fetched."""
 AWAY: Final = 60.0
-"""So long after brokers were last seen to be away a group may still be confused by it [s]."""
+"""So long after brokers were last seen to be away a group may still be confused by it [s]. Who is fenced again so soon was not fenced by itself."""
 log = structlog.get_logger()
 
 
@@ -31,15 +31,17 @@ class KafkaGroup:
     ("end", to be sought later) it loses records: the client asks the broker where that is, and an answer that comes after
     the seek, which is usual on a topic that has just been made, moves it there without a word.
 
-    A static member that could not reach its coordinator for a whole session joins again under its own name while its old
-    self is still answered, and is told that somebody else has taken its place. So where brokers have been away, being
-    fenced is answered with a new client. If there was another process, it is the one that stops then.
+    A static member that could not reach its coordinator for a while joins again under its own name while its old self is
+    still answered, and is told that somebody else has taken its place. The client does not always tell that its coordinator
+    was away: requests that wait in the network for half a minute, and arrive twice, are no error to it. So being fenced is
+    answered with a new client, where brokers have been seen away, and once where they have not. If there is another
+    process, that one is fenced by it, does the same, and whoever is fenced for the second time stops.
     """
 
     def __init__(self, member: Callable[[Callable[[KafkaError], None]], Consumer], looker: Callable[[], Consumer]) -> None:
         self._make_member, self._make_looker = member, looker
         self._consumer = member(self._trouble)
-        self._away_at = -AWAY
+        self._away_at = self._anew_at = -AWAY
         self._looker: Consumer | None = None
         self._at = Positions()
         self._given: set[Place] = set()
@@ -115,8 +117,10 @@ class KafkaGroup:
     def _fenced(self, error: Fenced) -> list[Record]:
         with suppress(KafkaException):  # what it knows of its brokers it tells only when it is polled, and this may be the first time for long
             self._consumer.poll(0.1)
-        if time.monotonic() - self._away_at >= AWAY:
+        now = time.monotonic()
+        if now - self._away_at >= AWAY and now - self._anew_at < AWAY:
             raise error
+        self._anew_at = now
         log.warning("consumer-joins-anew", reason=str(error))
         self._join_anew()
         return []

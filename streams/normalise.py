@@ -19,13 +19,13 @@ from hub.errors import Refuse
 from hub.sdk import MappingInput
 from hub.sdk.connector import MappingFunction
 from schemas.catalogue import join_key, raw_topic
-from schemas.records import Header, Item, ItemEvent, OrderEvent, Parked, Raw, StockEvent
+from schemas.records import Header, Item, ItemEvent, OrderEvent, Parked, Raw, StockEvent, TransferEvent
 from streams.item.state import EVENT as ITEM_EVENT
 from streams.item.state import ITEM, fold, former_key, index, native_key
 from streams.step import ALL, DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Table, View
 
 PARKED: Final = "internal.normalise.parked"
-TOPICS: Final[Mapping[type, str]] = {ItemEvent: ITEM_EVENT, OrderEvent: "event.order", StockEvent: "event.stock"}
+TOPICS: Final[Mapping[type, str]] = {ItemEvent: ITEM_EVENT, OrderEvent: "event.order", StockEvent: "event.stock", TransferEvent: "event.transfer"}
 PATIENCE_MS: Final = 24 * 60 * 60 * 1000
 """How long a record waits for its item."""
 MARKER_PATIENCE_MS: Final = 60_000

@@ -36,6 +36,10 @@ class Location:
     opening       with authority HUB: the channel whose first complete read of counts opens the book, and which is told no number before; after that its
                   counts are observations, because we write to it (ADR 0002)
     position      where it is, for what is nearest
+    skew          how far its clock and the others' may be apart [ms]
+    posting       how long its book may take to record a fact of its own that does not tell when it was [ms]
+    absorbed      a sale from before a physical count that is recorded after it changes the book no more; False: it is deducted all the same
+    sales_via     where one sale of the authority is told twice, the stream that counts: orders or stock; None: each sale is told once
     """
 
     authority: str
@@ -43,6 +47,10 @@ class Location:
     safety_stock: int = 0
     opening: str | None = None
     position: Position | None = None
+    skew: int = 0
+    posting: int = 0
+    absorbed: bool = True
+    sales_via: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

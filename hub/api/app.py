@@ -1,4 +1,4 @@
-"""GET an order, the stock of an item, what a channel may sell. Read only; answers are the unified records as JSON."""
+"""GET an order, the stock of an item, what a channel may sell: the unified records as JSON. And reservations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sqlalchemy import Engine, func, select
 
+from hub.api.desk import Desk
+from hub.api.reservations import router
 from hub.store.tables import availability, items, orders, progress, stock
+from streams.places import Places
 
 STALE_SECONDS = 15
 
@@ -25,8 +28,8 @@ class StockAnswer(BaseModel):
     locations: list[dict[str, Any]]
 
 
-def build(engine: Engine) -> FastAPI:
-    """The application over one SQL engine."""
+def build(engine: Engine, places: Places, desk: Desk) -> FastAPI:
+    """The application over one SQL engine; `desk` takes what is asked of stock."""
     app = FastAPI(
         title="Crossdock", version="0.0.1", docs_url=None, redoc_url=None, description="One stock, one order, one customer truth across all channels."
     )
@@ -52,6 +55,8 @@ def build(engine: Engine) -> FastAPI:
         return _document(
             engine, select(availability.c.document).where(availability.c.channel == channel, availability.c.sku == sku), f"availability of {sku} in {channel}"
         )
+
+    app.include_router(router(engine, places, desk))
 
     @app.get("/healthz", summary="Whether what is answered here is current")
     def healthz() -> JSONResponse:
@@ -125,7 +130,7 @@ a { color: #0645ad }
 <body>
 <main>
 <h1>Crossdock API</h1>
-<p>Read only. The machine-readable description is <a href="openapi.json">openapi.json</a>.</p>
+<p>The machine-readable description is <a href="openapi.json">openapi.json</a>.</p>
 <table>
 <caption>Operations</caption>
 <thead><tr><th scope="col">Method</th><th scope="col">Path</th><th scope="col">What</th><th scope="col">Details</th></tr></thead>

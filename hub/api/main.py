@@ -7,9 +7,11 @@ import threading
 import uvicorn
 
 from hub.api.app import build, freshness
+from hub.api.desk import Desk
 from hub.errors import Retry
 from hub.runtime import Runtime
 from hub.store.writer import connect
+from schemas.registry import RegistrySerde
 
 
 def run(runtime: Runtime) -> None:
@@ -24,11 +26,17 @@ def run(runtime: Runtime) -> None:
     if engine is None:
         return
     ready = engine
+    config = runtime.config
+    serde = RegistrySerde(config.registry_url)
+    desk = Desk(config.bootstrap, serde)
+    desk.start()
     runtime.health.check(lambda: ("api", freshness(ready)[0], "the store's progress"))
-    server = uvicorn.Server(uvicorn.Config(build(engine), host="127.0.0.1", port=runtime.config.api.port, log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(build(engine, config.places, desk), host="127.0.0.1", port=config.api.port, log_level="warning", access_log=False))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.run, name="api")
     thread.start()
     runtime.stop.wait()
     server.should_exit = True
     thread.join(10)
+    desk.close()
+    serde.close()

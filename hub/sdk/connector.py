@@ -209,7 +209,7 @@ class Connector(Generic[S]):
 
     domain    name of the folder and of `connector:` in hub.yaml
     settings  the Settings subclass
-    streams   stream -> mapping; a mapping yields canonical records (OrderEvent, ItemEvent, StockEvent), or raises Refuse
+    streams   stream -> mapping; a mapping yields canonical records (OrderEvent, ItemEvent, StockEvent, TransferEvent), or raises Refuse
     polls     an items poll always; orders poll as reconciliation; counts poll where the channel can be an authority
     """
 

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from hub.errors import Refuse, Retry
-from schemas.records import ItemEvent, OrderEvent, StockEvent
+from schemas.records import ItemEvent, OrderEvent, StockEvent, TransferEvent
 
 T = TypeVar("T")
-R = TypeVar("R", bound=ItemEvent | OrderEvent | StockEvent)
+R = TypeVar("R", bound=ItemEvent | OrderEvent | StockEvent | TransferEvent)
 
 MOST_UNITS = 2**31 - 1
 PLACES = Decimal("0.0001")

@@ -8,7 +8,7 @@ from typing import Any
 
 from hub.trial.account import Books, Origin, Watched, balance, count
 from hub.trial.lines import Line
-from hub.verify.stock import check_availability, check_holds, check_ledger, check_reserved
+from hub.verify.stock import check_availability, check_holds, check_ledger, check_moves, check_reserved
 from streams.normalise import ChannelMapping
 from streams.places import Places
 from streams.ports import Record
@@ -82,5 +82,7 @@ def _recomputed(driver: Driver, written: Iterable[tuple[int, Written]], places: 
     stock, claims = driver.state("unified.stock"), driver.state("internal.stock.claim")
     differences, _ = check_ledger(Ledger(written), stock)
     differences += check_availability(stock, claims, driver.state("unified.availability"), places)
-    differences += check_holds(driver.state("unified.order"), claims) + check_reserved(stock, driver.state("internal.stock.reservation"))
+    transfers = driver.state("internal.stock.transfer")
+    differences += check_holds(driver.state("unified.order"), claims, transfers) + check_moves(stock, transfers)
+    differences += check_reserved(stock, driver.state("internal.stock.reservation"))
     return [str(difference) for difference in differences]

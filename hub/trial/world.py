@@ -13,7 +13,7 @@ from hub.errors import ConfigError
 from hub.sdk import Connector
 from hub.trial.lines import Line, WrongFile, records
 from schemas.catalogue import raw_topic
-from schemas.records import Claim, ItemEvent, OrderEvent, Raw, Reserve, StockEvent
+from schemas.records import Claim, ItemEvent, OrderEvent, Raw, Reserve, StockEvent, TransferEvent
 from streams.normalise import ChannelMapping
 from streams.places import HUB, Channel, Location, Places
 
@@ -76,6 +76,8 @@ def _named(record: Any) -> tuple[list[str], list[str], str | None]:
             return [record.location], [], None
         case OrderEvent():
             return [place for place in (record.location, *(line.location for line in record.lines)) if place], [record.channel], None
+        case TransferEvent():
+            return [place for place in (record.origin, record.destination) if place], [], None
         case Reserve():
             return list(record.locations), [], None
         case Claim() | ItemEvent() | Raw():

@@ -10,7 +10,7 @@ from typing import Any
 from hub.verify.accounting import Account, Difference, books, check_dead, check_inputs, check_outputs
 from hub.verify.orders import check_orders
 from hub.verify.source import Source, latest
-from hub.verify.stock import check_availability, check_holds, check_ledger, check_reserved, state
+from hub.verify.stock import check_availability, check_holds, check_ledger, check_moves, check_reserved, state
 from hub.verify.told import SENT, check_told
 from schemas.catalogue import raw_topic
 from schemas.records import ClaimState
@@ -80,7 +80,7 @@ def _once(source: Source, domains: Sequence[str], places: Places, sinks: Collect
         "normalise": raw,
         "item": ["event.item"],
         "order": ["event.order", "event.allocation"],
-        "stock": ["event.stock", "command.stock", "command.reservation"],
+        "stock": ["event.stock", "event.transfer", "command.stock", "command.reservation"],
     }
     accounts, differences, cut = check_inputs(source, found, inputs)
     for more, also_cut in (check_outputs(source, found), check_dead(source, found, PROCESSORS)):
@@ -88,7 +88,8 @@ def _once(source: Source, domains: Sequence[str], places: Places, sinks: Collect
         cut += also_cut
     stock, claims, published, orders = state(source)
     ledger, ledgers = check_ledger(source, stock)
-    differences += ledger + check_availability(stock, claims, published, places) + check_holds(orders, claims)
+    transfers = dict(latest(source, "internal.stock.transfer"))
+    differences += ledger + check_availability(stock, claims, published, places) + check_holds(orders, claims, transfers) + check_moves(stock, transfers)
     differences += check_reserved(stock, dict(latest(source, "internal.stock.reservation")))
     path, came, lost = check_orders(source, found, domains)
     differences += lost

@@ -103,13 +103,16 @@ def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], c
     return left if channel.cap is None else min(left, channel.cap)
 
 
-def check_holds(orders: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Difference]:
-    """What an order says it holds at a place is what stock holds for it there."""
+def check_holds(orders: Mapping[str, Any], claims: Mapping[str, Any], transfers: Mapping[str, Any]) -> list[Difference]:
+    """What an order says it holds at a place is what stock holds for it there; a transfer that is packed holds what is not sent."""
     by_order: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for order in orders.values():
         for line in order.lines:
             for allocation in line.allocations:
                 by_order[(order.order_id, line.sku)][allocation.location] += allocation.quantity
+    for transfer in transfers.values():
+        if transfer.status in ("ready", "in_transit") and transfer.origin is not None:
+            by_order[(f"transfer:{transfer.transfer_id}", transfer.sku)][transfer.origin] += max(0, transfer.quantity - transfer.sent)
     held: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for state in claims.values():
         held[(state.claim.order_id, state.claim.sku)].update({p: n for p, n in state.held.items() if n})
@@ -117,6 +120,24 @@ def check_holds(orders: Mapping[str, Any], claims: Mapping[str, Any]) -> list[Di
     for key in sorted(by_order.keys() | held.keys()):
         if +by_order[key] != +held[key]:
             differences.append(Difference("holds", f"{key[0]} {key[1]}", f"{dict(held[key])} held by stock", f"{dict(by_order[key])} in unified.order"))
+    return differences
+
+
+def check_moves(stock: Mapping[str, Any], transfers: Mapping[str, Any]) -> list[Difference]:
+    """What is on its way to a place is what its open transfers have sent and it has not received, or what suppliers have yet to deliver."""
+    way: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for transfer in transfers.values():
+        counters = way[f"{_quoted(transfer.sku)}|{_quoted(transfer.destination)}"]
+        if transfer.status in ("ready", "in_transit") and transfer.origin is None:
+            counters[0] += max(0, transfer.quantity - transfer.received)
+        if transfer.status not in ("received", "cancelled"):
+            counters[1] += max(0, transfer.sent - transfer.received)
+    differences = []
+    for key in sorted(way.keys() | stock.keys()):
+        found = [stock[key].incoming, stock[key].inbound] if key in stock else [0, 0]
+        for name, expected, there in zip(("incoming", "inbound"), way[key], found, strict=True):
+            if expected != there:
+                differences.append(Difference("moves", f"{key} {name}", f"{expected} by the transfers", f"{there} in unified.stock"))
     return differences
 
 

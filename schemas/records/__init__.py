@@ -30,6 +30,7 @@ from schemas.records.stock import (
     Availability,
     AvailabilityPart,
     AvailabilityStatus,
+    AvailabilitySum,
     ChangeKind,
     Claim,
     ClaimPhase,
@@ -54,6 +55,8 @@ from schemas.records.stock import (
     StockChange,
     StockEvent,
     StockKind,
+    TransferEvent,
+    TransferStatus,
     Verdict,
 )
 
@@ -64,6 +67,7 @@ __all__ = [
     "Availability",
     "AvailabilityPart",
     "AvailabilityStatus",
+    "AvailabilitySum",
     "ChangeKind",
     "Claim",
     "ClaimPhase",
@@ -118,5 +122,7 @@ __all__ = [
     "StockEvent",
     "StockKind",
     "StockPolicy",
+    "TransferEvent",
+    "TransferStatus",
     "Verdict",
 ]

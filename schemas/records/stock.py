@@ -30,6 +30,7 @@ CountKind = Literal["book", "physical"]
 Counter = Literal["on_hand", "allocated", "reserved", "damaged", "quality_control", "missing"]
 ReserveAction = Literal["hold", "extend", "void", "post"]
 StockKind = Literal["count", "receipt", "sale", "adjustment", "damage", "quality_hold", "complete"]
+TransferStatus = Literal["draft", "ready", "in_transit", "received", "cancelled"]
 
 
 class FreeUnits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -79,6 +80,17 @@ class AvailabilityPart(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     free: int | None
 
 
+class AvailabilitySum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Many places, taken together."""
+
+    # units free at all of them, before those that wait are served
+    free: int
+    # how many of them are known
+    known: int
+    # hash of what is declared of them, for which the others hold
+    settings: str
+
+
 class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one channel may sell of one SKU."""
 
@@ -94,8 +106,10 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     buffer: int
     # units of lines without a location that count here
     waiting: int
-    # by place
+    # by place; left out where the places are many
     parts: tuple[AvailabilityPart, ...]
+    # instead of parts, where the places are many
+    sum: AvailabilitySum | None = None
     # units of this channel's own orders that the number already contains, net of cancels
     own: int = 0
     # the same of every channel's orders: what was sold until this number
@@ -204,6 +218,8 @@ class CountKept(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recorded_at: int | None = None
     # who counted
     source: str = ""
+    # by origin, up to when others' facts are in it [ms]
+    covers: dict[str, int] = {}
 
 
 class CountState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -278,6 +294,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: int
     # made in the counting system itself
     own: bool = False
+    # who said so
+    origin: str = ""
     # when the counting system's book took it in [ms]
     recorded_at: int | None = None
     # when the counting system was first told [ms]
@@ -406,6 +424,8 @@ class Stock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     safety_stock: int = 0
     # expected
     incoming: int = 0
+    # when the next of what is incoming or inbound is expected [ms]
+    expected_at: int | None = None
     # on its way from another place
     inbound: int = 0
     # promised of what is on its way
@@ -441,6 +461,8 @@ class StockChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cause: str
     # log time [ms]
     at: int
+    # why somebody corrected the number
+    reason: str | None = None
 
 
 class StockEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -466,7 +488,46 @@ class StockEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recorded_at: int | None = None
     # a physical count lasted from here to as_of [ms]
     begun_at: int | None = None
+    # of a book that others post into: by origin, up to when their facts are in it [ms]
+    covers: dict[str, int] = {}
     # when it happened [ms]
     occurred_at: int
     # order or document it belongs to
     reference: str | None = None
+    # why somebody corrected the number: shrinkage, theft, found
+    reason: str | None = None
+
+
+class TransferEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A transfer or purchase as it stands now, for one SKU, absolute; the highest rev wins."""
+
+    # this picture of it
+    event_id: str
+    # transfer, purchase order or shipment
+    transfer_id: str
+    # item
+    sku: str
+    # orders the pictures
+    rev: int
+    # channel or system that says so
+    source: str
+    # place the units come from; null = a supplier
+    origin: str | None = None
+    # place they go to
+    destination: str
+    # draft: nothing is promised; ready: packed, or ordered; received, cancelled: over
+    status: TransferStatus
+    # units that are to come
+    quantity: int
+    # cumulative: units that left the origin
+    sent: int = 0
+    # cumulative: units that arrived, in whatever state
+    received: int = 0
+    # cumulative: of those that arrived, not sellable
+    damaged: int = 0
+    # when they are expected to arrive [ms]
+    expected_at: int | None = None
+    # when the source's book took this picture in [ms]
+    recorded_at: int | None = None
+    # when it became so [ms]
+    occurred_at: int

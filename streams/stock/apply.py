@@ -1,6 +1,7 @@
 """The stock processor: one writer per SKU for counts, facts, claims, reservations and availability.
 
 event.stock           counts and facts (sales, receipts, corrections), and markers that end a complete read
+event.transfer        goods on their way between places, or from a supplier
 command.stock         what each order wants of a SKU, absolute
 command.reservation   what carts and customers want held for a while
 """
@@ -13,11 +14,11 @@ from msgspec.structs import replace
 
 from hub.errors import Refuse
 from schemas.catalogue import first_part, join_key, split_key
-from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Reserve, StockEvent
+from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Reserve, StockEvent, TransferEvent
 from schemas.records.stock import ChangeKind
 from streams.places import HUB, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
-from streams.stock import counts
+from streams.stock import counts, transfers
 from streams.stock.atlas import Atlas
 from streams.stock.claims import Hold, Said, meet
 from streams.stock.feeds import complete
@@ -39,12 +40,14 @@ from streams.stock.state import (
     RESERVATION,
     SKU,
     STOCK,
+    TRANSFER,
     Work,
 )
 
 EVENTS: Final = "event.stock"
 COMMANDS: Final = "command.stock"
 RESERVATIONS: Final = "command.reservation"
+TRANSFERS: Final = "event.transfer"
 HORIZON: Final = 72 * 3_600_000
 MOST: Final = 1_000_000_000
 """Units in one record; more is a mistake."""
@@ -67,8 +70,8 @@ class StockProcessor:
     """
 
     name = "stock"
-    inputs: tuple[str, ...] = (EVENTS, COMMANDS, RESERVATIONS)
-    states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU)
+    inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS)
+    states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU, TRANSFER)
     tables: tuple[Table, ...] = ()
     outputs: tuple[str, ...] = (ALLOCATION, LEDGER)
 
@@ -88,7 +91,7 @@ class StockProcessor:
         record = event.record
         if isinstance(record, Reserve):
             return record.owner.partition(":")[0]
-        return record.source if isinstance(record, StockEvent) else record.channel
+        return record.source if isinstance(record, StockEvent | TransferEvent) else record.channel
 
     def apply(self, view: View, event: Input) -> Step:
         """One step; raises Refuse for what can never be used."""
@@ -100,6 +103,8 @@ class StockProcessor:
                 return self._claim(view, record, event.at)
             if isinstance(record, Reserve):
                 return self._reserve(view, record, event.at)
+            if isinstance(record, TransferEvent):
+                return self._transfer(view, record, event.at)
         elif isinstance(event, Refresh):
             return self._refresh(view, event)
         elif isinstance(event, Tick):
@@ -112,6 +117,7 @@ class StockProcessor:
         rules = self._place(said.location)
         _check_event(said, at)
         work = Work(view, self.atlas, self.horizon, said.sku, at, said.event_id, said.occurred_at)
+        work.reason = said.reason
         return self._count(work, rules, said) if said.kind == "count" else self._fact(work, said)
 
     def _place(self, location: str) -> Location:
@@ -154,6 +160,8 @@ class StockProcessor:
         kind, sellable, unsellable = KINDS[said.kind]
         shelf = work.shelf(said.location)
         own = said.source == shelf.site.keeper
+        if own and said.kind == "sale" and shelf.rules.sales_via == "orders":
+            return work.step(Fate.IGNORED)
         entry = Entry(
             sku=said.sku,
             location=said.location,
@@ -163,6 +171,7 @@ class StockProcessor:
             unsellable=unsellable * said.quantity,
             at=said.occurred_at,
             own=own,
+            origin=said.source,
             recorded_at=said.recorded_at if own else None,
             log_at=work.at,
         )
@@ -201,16 +210,19 @@ class StockProcessor:
         """A hold is over, or a record is needed no more: of a fact, because every count that may still come contains it or none ever will."""
         if tick.topic == RESERVATION:
             return self._run_out(view, tick)
-        if tick.topic == ENDED:
-            return Step(puts={(ENDED, tick.key): None})
+        if tick.topic in (ENDED, TRANSFER):
+            return Step(puts={(tick.topic, tick.key): None})
         entry: Entry | None = view.get(tick.topic, tick.key)
         if tick.topic != ENTRY or entry is None:
             return Step()
         work = Work(view, self.atlas, self.horizon, entry.sku, tick.at, entry.entry_id, entry.at)
         shelf = work.shelf(entry.location)
-        count, seen = shelf.count, counts.anchor(None, shelf.count.physical)
-        told = not counts.never_recorded(entry)
-        on_shelf = seen is not None and not entry.allocated and counts.inside(seen, entry, HUB) is counts.Inside.YES
+        count, seen, clocks = shelf.count, counts.anchor(None, shelf.count.physical), shelf.site.clocks
+        if shelf.anchor is not None and entry.origin in shelf.anchor.kept.covers and counts.inside(shelf.anchor, entry, HUB, clocks) is not counts.Inside.YES:
+            address = (ENTRY, tick.key)  # the book will say when it has this fact, and has not yet
+            return Step(puts={address: entry}, wakes={address: tick.at + self.horizon})
+        told = not counts.never_recorded(entry) or (shelf.anchor is not None and entry.origin in shelf.anchor.kept.covers)
+        on_shelf = seen is not None and not entry.allocated and counts.inside(seen, entry, HUB, clocks) is counts.Inside.YES
         if shelf.anchor is not None and not told and not on_shelf:
             shelf.count = replace(
                 count,
@@ -231,6 +243,11 @@ class StockProcessor:
         known = hold.claim if hold is not None else closed
         if known is not None and claim.rev <= known.rev:  # S1
             return self._again(work, claim, hold) if claim.rev == known.rev else work.step(Fate.SUPERSEDED)
+        return self._follow(work, claim, hold, closed)
+
+    def _follow(self, work: Work, claim: Claim, hold: Hold | None, closed: ClosedClaim | None) -> Step:
+        """A claim that is newer than what is known of it."""
+        known = hold.claim if hold is not None else closed
         was, was_own = None, 0
         if hold is not None:
             was, was_own = hold.claim, own_units(hold.claim)
@@ -254,6 +271,36 @@ class StockProcessor:
             hold.said = Said(claim.rev, {}, "held", {})
         work.outputs.append(Out(ALLOCATION, answer(work, hold)))
         return work.step(Fate.DUPLICATE)
+
+    # transfers -------------------------------------------------------------------------------------------------
+
+    def _transfer(self, view: View, said: TransferEvent, at: int) -> Step:
+        transfers.check(said, MOST, at + AHEAD)
+        for place in (said.origin, said.destination):
+            if place is not None:
+                self._place(place)
+        work = Work(view, self.atlas, self.horizon, said.sku, at, said.event_id, said.occurred_at)
+        address = (TRANSFER, join_key(said.sku, said.transfer_id))
+        known: TransferEvent | None = work.get(*address)
+        if known is not None and said.rev <= known.rev:
+            if said.rev == known.rev and replace(said, event_id=known.event_id) != known:
+                raise Refuse(f"transfer {said.transfer_id} at {said.rev} again with another content", reason="conflict")
+            return work.step(Fate.DUPLICATE if said.rev == known.rev else Fate.SUPERSEDED)
+        if known is None and said.occurred_at < at - transfers.KEPT:
+            return work.step(Fate.SUPERSEDED)  # of before anything is remembered
+        said = transfers.merged(said, known)
+        transfers.arrive(work, said, known)
+        work.puts[address] = said
+        if said.status in transfers.OVER:
+            work.wakes[address] = at + transfers.KEPT + AHEAD + 1
+        claim = transfers.claim_of(work, said)
+        hold = work.hold(claim.order_id) if claim is not None else None
+        closed = work.closed(claim.order_id) if claim is not None and hold is None else None
+        if claim is not None and (claim.want or claim.shipped or hold is not None or closed is not None):
+            return self._follow(work, claim, hold, closed)
+        settle(work, None)
+        publish(work, sums(work, None, 0, None))
+        return work.step()
 
     # reservations ----------------------------------------------------------------------------------------------
 
@@ -302,7 +349,9 @@ def _kept(said: StockEvent, at: int) -> CountKept:
     recorded = said.recorded_at
     if said.count_kind == "physical":
         recorded = max(as_of, recorded if recorded is not None else at)
-    return CountKept(event_id=said.event_id, quantity=said.quantity, as_of=as_of, begun_at=said.begun_at, recorded_at=recorded, source=said.source)
+    return CountKept(
+        event_id=said.event_id, quantity=said.quantity, as_of=as_of, begun_at=said.begun_at, recorded_at=recorded, source=said.source, covers=said.covers
+    )
 
 
 def _occurred(claim: Claim) -> int:
@@ -341,14 +390,17 @@ def _arrive(work: Work, claim: Claim, hold: Hold | None, closed: ClosedClaim | N
 def _facts(work: Work, hold: Hold, shipped: dict[str, int], lost: dict[str, int]) -> None:
     """S2: what is new in the cumulative counters has left the place, once, by its span of units."""
     claim = hold.claim
+    gone: ChangeKind = "transferred" if claim.order_id.startswith(transfers.CLAIM_PREFIX) else "sold" if claim.fact else "shipped"
     told: tuple[tuple[str, ChangeKind, dict[str, int], dict[str, int]], ...] = (
-        ("shipped", "sold" if claim.fact else "shipped", claim.shipped, shipped),
+        ("shipped", gone, claim.shipped, shipped),
         ("lost", "missing", claim.lost, lost),
     )
     for counter, kind, now, before in told:
         for place in sorted(now):
             done = before.get(place, 0)
-            if now[place] > done:
+            site = work.atlas.site(place)
+            elsewhere = claim.fact and kind == "sold" and site.rules.sales_via == "stock" and claim.channel == site.keeper
+            if now[place] > done and not elsewhere:
                 fact = f"{claim.claim_id}|{counter}|{place}|{done}-{now[place]}"
                 work.shelf(place).enter(_left(work, hold, place, fact, kind, now[place] - done))
 
@@ -367,6 +419,7 @@ def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units
         sellable=-units,
         at=happened,
         own=own,
+        origin=claim.channel,
         recorded_at=recorded if own else None,
         log_at=work.at,
     )

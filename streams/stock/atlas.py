@@ -6,11 +6,15 @@ Channels that sell from the same places are one region: a step looks at the plac
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from schemas.catalogue import quote
 from streams.places import HUB, Channel, Location, Places, kilometres
+from streams.stock.counts import Rules
 
+MANY: Final = 20
+"""A channel that sells from more places than this is told their sum alone."""
 GONE: Final = Location(authority="")
 """A place that the settings no longer name: what is held there stays, nothing new is granted."""
 
@@ -21,6 +25,7 @@ class Site(NamedTuple):
     quoted   its name as part of a key
     keeper   whose book its number is taken from: its authority, or who opened ours
     open     our own book that nobody has to open: known at 0 from the start
+    clocks   how its times and the others' are compared
     """
 
     location: str
@@ -28,6 +33,7 @@ class Site(NamedTuple):
     rules: Location
     keeper: str
     open: bool
+    clocks: Rules
 
 
 class Outlet(NamedTuple):
@@ -40,11 +46,16 @@ class Outlet(NamedTuple):
 
 
 class Region(NamedTuple):
-    """Places, in order of preference, and the channels that sell from them."""
+    """Places, in order of preference, and the channels that sell from them.
+
+    settings   of many places: what is declared of them, hashed; their sum is not taken anew for every event, and holds only as long as this does
+    """
 
     locations: tuple[str, ...]
     sites: tuple[Site, ...]
     outlets: tuple[Outlet, ...]
+    places: frozenset[str]
+    settings: str
 
 
 class Atlas:
@@ -58,7 +69,12 @@ class Atlas:
         for name, channel in places.channels.items():
             opens = tuple([place for place in channel.locations if place in places.locations and places.locations[place].opening == name])
             outlets.setdefault(channel.locations, []).append(Outlet(name, quote(name), channel, opens))
-        self.regions = tuple([Region(locations, tuple(map(self.site, locations)), tuple(here)) for locations, here in outlets.items()])
+        self.regions = tuple([self._region(locations, tuple(here)) for locations, here in outlets.items()])
+
+    def _region(self, locations: tuple[str, ...], outlets: tuple[Outlet, ...]) -> Region:
+        sites = tuple(map(self.site, locations))
+        settings = blake2b(repr(sites).encode(), digest_size=8).hexdigest() if len(sites) > MANY else ""
+        return Region(locations, sites, outlets, frozenset(locations), settings)
 
     def distances(self, location: str) -> Mapping[str, float]:
         """Kilometres from here to every place whose position is known; nothing when this one's is not."""
@@ -78,4 +94,5 @@ class Atlas:
 def _site(location: str, rules: Location) -> Site:
     ours = rules.authority == HUB
     keeper = rules.opening if ours and rules.opening is not None else rules.authority
-    return Site(location, quote(location), rules, keeper, ours and rules.opening is None)
+    clocks = Rules(rules.skew, rules.posting, rules.absorbed)
+    return Site(location, quote(location), rules, keeper, ours and rules.opening is None, clocks)

@@ -11,7 +11,7 @@ a little too little. A place that is not known contributes nothing; with no plac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.records import Demand
@@ -48,6 +48,17 @@ def waiting(demand: Iterable[Demand], channels: Mapping[str, Channel]) -> list[W
         missing, recalled = (known.missing, known.recalled) if known is not None else (0, 0)
         groups[key] = Waiting(key, missing + group.missing, recalled + group.recalled)
     return list(groups.values())
+
+
+def served(places: frozenset[str], total: int, free: Callable[[str], int], demand: Sequence[Waiting]) -> Offer:
+    """The same as `offer` where the sum of what is free is known: only places that some, but not all, may be served from are looked at."""
+    left, waits = total, 0
+    for group in demand:
+        here = group.places & places
+        if here:
+            waits += group.missing
+            left -= min(group.missing + group.recalled, total if here == places else sum(map(free, here)))
+    return Offer(max(0, left), waits)
 
 
 def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Waiting]) -> Offer:

@@ -84,6 +84,8 @@ def _seen_on_the_shelf(count: CountKept, entry: Entry, rules: Rules) -> Inside:
 
 
 def _recorded_in_the_book(count: CountKept, entry: Entry, hub: str, rules: Rules) -> Inside:
+    if entry.origin in count.covers:
+        return Inside.YES if entry.at <= count.covers[entry.origin] else Inside.NO
     as_of, skew = count.as_of, rules.skew
     recorded = entry.log_at if count.source == hub else entry.recorded_at
     if recorded is not None:  # one clock: exact
@@ -98,7 +100,7 @@ def _recorded_in_the_book(count: CountKept, entry: Entry, hub: str, rules: Rules
 
 
 def never_recorded(entry: Entry) -> bool:
-    """No book count will ever contain this fact: the counting system has not been told of it."""
+    """No book count will ever contain this fact: the counting system has not been told of it. (One that says whom it covers is asked instead.)"""
     return not entry.own and entry.recorded_at is None and entry.sent_at is None
 
 

@@ -105,8 +105,6 @@ def _claims(places: Places, stocks: dict[str, Stock], claims: list[ClaimState], 
         own = _own(carts, order)
         if more and all(_free(places, stocks, place) + own[place] >= units for place, units in more.items()):
             yield f"{order} waits for {more}, which is free"
-        if own and not more and not state.claim.unrouted:
-            yield f"{order} has all it wants and {dict(own)} reserved besides"
         if state.said_rev != state.claim.rev or state.said_held != held:
             yield f"{order} was told something else"
 

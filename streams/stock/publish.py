@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from schemas.records import Availability, AvailabilityPart, SkuState
+from collections.abc import Sequence
+
+from schemas.records import Availability, AvailabilityPart, AvailabilitySum, SkuState
 from streams.stock.atlas import Outlet, Region
-from streams.stock.availability import Offer, buffer_of, number, offer, waiting
+from streams.stock.availability import Offer, Waiting, buffer_of, number, offer, served, waiting
 from streams.stock.state import AVAILABILITY, Work, check_size
 
 
@@ -16,28 +18,54 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
     if before is not None and not everybody and (state is before or (state.demand == before.demand and state.own == before.own)) and not work.moved():
         return
     demand = waiting(state.demand, work.atlas.places.channels) if state.demand else ()
-    ordered = sum(state.own.values())
     for region in work.atlas.regions:
-        free = [work.part(site) for site in region.sites]
-        offered = offer(region.locations, free, demand)
-        check_size(offered.units, offered.waiting)
-        _tell(work, region, free, offered, state.own, ordered)
+        if region.settings:
+            _of_many(work, region, demand, state.own, everybody)
+        else:
+            free = [work.part(site) for site in region.sites]
+            offered = offer(region.locations, free, demand)
+            parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
+            _tell(work, region, offered, parts, None, state.own)
 
 
-def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, own: dict[str, int], ordered: int) -> None:
+def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[str, int], everybody: bool) -> None:
+    """The sum of many places moves by what the step has moved; it is taken anew only when what is known or declared of them has changed."""
+    told: Availability | None = work.get(AVAILABILITY, f"{region.outlets[0].quoted}|{work.quoted}")
+    if everybody or told is None or told.sum is None or told.sum.settings != region.settings:
+        known = [units for site in region.sites if (units := work.part(site)) is not None]
+        total, count = sum(known), len(known)
+    else:
+        total, count = told.sum.free, told.sum.known
+        for shelf in work.shelves.values():
+            if shelf.location in region.places and (units := shelf.part()) is not None:
+                total += units - max(0, shelf.was_free)
+    offered = served(region.places, total, lambda place: work.part(work.atlas.site(place)) or 0, demand)
+    together = AvailabilitySum(free=total, known=count, settings=region.settings)
+    check_size(total)
+    _tell(work, region, offered if count else Offer(None, offered.waiting), (), together, own)
+
+
+def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityPart, ...], together: AvailabilitySum | None, own: dict[str, int]) -> None:
     """The region's channels whose number is another now, or why it is."""
-    parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
+    check_size(offered.units, offered.waiting)
     waits, get, quoted = offered.waiting, work.get, work.quoted
     for outlet in region.outlets:
         name, rules = outlet.name, outlet.rules
         buffer, units = buffer_of(offered.units or 0, rules), None
-        if offered.units is not None and not (outlet.opens and _opens(region, free, outlet)):
+        if offered.units is not None and not (outlet.opens and _opens(work, outlet)):
             units = number(offered.units, buffer, rules)
         sold, address = own.get(name, 0), (AVAILABILITY, f"{outlet.quoted}|{quoted}")
         told: Availability | None = get(*address)
         revision = 1
         if told is not None:
-            if told.available == units and told.waiting == waits and told.own == sold and told.buffer == buffer and told.parts == parts:
+            if (
+                told.available == units
+                and told.waiting == waits
+                and told.own == sold
+                and told.buffer == buffer
+                and told.parts == parts
+                and told.sum == together
+            ):
                 continue
             revision = told.revision + 1
         work.puts[address] = Availability(
@@ -48,14 +76,15 @@ def _tell(work: Work, region: Region, free: list[int | None], offered: Offer, ow
             buffer=buffer,
             waiting=waits,
             parts=parts,
+            sum=together,
             own=sold,
-            ordered=ordered,
+            ordered=sum(own.values()),
             cause_at=work.cause_at,
             revision=revision,
             updated_at=work.at,
         )
 
 
-def _opens(region: Region, free: list[int | None], outlet: Outlet) -> bool:
+def _opens(work: Work, outlet: Outlet) -> bool:
     """Whether the channel has yet to say what lies at one of its places: told a number now, it would give that one back as its own."""
-    return any(units is None and place in outlet.opens for place, units in zip(region.locations, free, strict=True))
+    return not all(work.opened(work.atlas.site(place)) for place in outlet.opens)

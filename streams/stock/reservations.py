@@ -182,7 +182,7 @@ class Carts:
             for owner in {cart.owner, cart.was_owner}:
                 mine = owners.setdefault(owner, {known.id for known in self.of(owner) if known.was_held})
                 (mine.add if cart.open and owner == cart.owner else mine.discard)(cart.id)
-            self.answers.append(Out(ALLOCATION, self.answer(cart.id, cart.seq, cart.held, cart.status, cart.locations, short=cart.short)))
+            self.answers.append(Out(ALLOCATION, self.answer(cart.id, (cart.command_at, cart.seq), cart.held, cart.status, cart.locations, short=cart.short)))
             cart.told = True
         for owner, ids in sorted(owners.items()):
             address = (OWNER, join_key(work.sku, owner))
@@ -218,17 +218,18 @@ class Carts:
         )
         work.wakes[(ENDED, key)] = work.at + work.horizon + AHEAD + 1  # a command from before then is too old by then
 
-    def answer(self, reservation_id: str, seq: int, held: Units, status: ReservationStatus, asked: Sequence[str], *, short: bool) -> Answer:
-        """What is said; to somebody who does not get what was asked for, where there is some."""
+    def answer(self, reservation_id: str, revs: tuple[int, int], held: Units, status: ReservationStatus, asked: Sequence[str], *, short: bool) -> Answer:
+        """What is said; to somebody who does not get what was asked for, where there is some. `revs`: the time of the command, and seq."""
+        rev, seq = revs
         here, elsewhere = self._elsewhere(asked) if short else ((), ())
         return Answer(
             event_id=blake2b(f"{reservation_id}|{self.work.sku}|{seq}".encode(), digest_size=16).hexdigest(),
             order_id=reservation_id,
             sku=self.work.sku,
-            rev=seq,
+            rev=rev,
             seq=seq,
             held=held,
-            verdict="held" if held and not short else "short",
+            verdict="short" if short or status in ("refused", "expired") else "held",
             free=here,
             next_best=elsewhere,
             reservation=status,
@@ -263,7 +264,7 @@ class Carts:
             return self._again(command, None, ended, duplicate=False)
         if cart is None:
             if command.action in ("extend", "post") and ended is None:
-                self.answers.append(Out(ALLOCATION, self.answer(command.reservation_id, 0, {}, "expired", command.locations, short=False)))
+                self.answers.append(Out(ALLOCATION, self.answer(command.reservation_id, (command.at, 0), {}, "expired", command.locations, short=False)))
                 return Fate.IGNORED
             cart = Cart(_new(command, self.work.at, ended.seq if ended is not None else 0))
             cart.was_ended = ended is not None
@@ -273,12 +274,14 @@ class Carts:
         return Fate.APPLIED
 
     def _again(self, command: Reserve, cart: Cart | None, ended: EndedReservation | None, *, duplicate: bool) -> Fate:
-        """What was said last, with the same seq."""
+        """What was said last, with the same seq; to a command that came too late, in the name of that command."""
         if cart is not None:
-            said = self.answer(cart.id, cart.seq, cart.held, cart.status, cart.locations, short=cart.short)
+            said = self.answer(cart.id, (cart.command_at, cart.seq), cart.held, cart.status, cart.locations, short=cart.short)
         else:
             assert ended is not None
-            said = self.answer(ended.reservation_id, ended.seq, {}, ended.status, command.locations, short=ended.status == "refused")
+            said = self.answer(
+                ended.reservation_id, (max(command.at, ended.command_at), ended.seq), {}, ended.status, command.locations, short=ended.status == "refused"
+            )
         self.answers.append(Out(ALLOCATION, said))
         return Fate.DUPLICATE if duplicate else Fate.SUPERSEDED
 

@@ -28,7 +28,7 @@ def settle(work: Work, arrived: Hold | None, everybody: bool = False) -> None:
         crew = _crew(work, arrived, everybody or _disturbs(work, arrived))
         if _grant(work, crew) and not everybody:
             crew = _crew(work, arrived, True)
-        if arrived is not None and not arrived.missing and carts_of(work).settled(arrived.claim.order_id):
+        while _let_go(work, crew, arrived):
             crew = _crew(work, arrived, True)
             _grant(work, crew)
         crew = _recall(work, crew)
@@ -36,6 +36,12 @@ def settle(work: Work, arrived: Hold | None, everybody: bool = False) -> None:
             _answer(work, hold)
     if work.carts is not None:
         work.carts.conclude()
+
+
+def _let_go(work: Work, crew: Sequence[Hold], arrived: Hold | None) -> bool:
+    """Orders that have all they want now need nothing reserved besides. Whether anything came free."""
+    content = [hold.claim.order_id for hold in crew if not hold.missing and (hold is arrived or hold.held != hold.was_held)]
+    return bool(sum(map(carts_of(work).settled, content)))
 
 
 def _make_room(work: Work) -> None:

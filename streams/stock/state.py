@@ -23,6 +23,7 @@ from streams.stock.availability import Waiting, waiting
 from streams.stock.claims import Hold
 
 STOCK: Final = "unified.stock"
+TRANSFER: Final = "internal.stock.transfer"
 AVAILABILITY: Final = "unified.availability"
 CLAIM: Final = "internal.stock.claim"
 CLOSED: Final = "internal.stock.closed"
@@ -61,6 +62,7 @@ class Work:
         "outputs",
         "puts",
         "quoted",
+        "reason",
         "shelves",
         "sku",
         "view",
@@ -78,6 +80,7 @@ class Work:
         self.shelves: dict[str, Shelf] = {}
         self.holds: dict[str, Hold] = {}
         self.feeds: dict[str, bool] = {}
+        self.reason: str | None = None
         self.carts: Any = None
         self._demand: list[Waiting] | None = None
         self._sums: SkuState | None = None
@@ -190,6 +193,9 @@ class Shelf:
         "allocated",
         "before",
         "damaged",
+        "expected_at",
+        "inbound",
+        "incoming",
         "key",
         "legs",
         "location",
@@ -212,12 +218,15 @@ class Shelf:
         self._anchor: counts.Anchor | None = None
         self._count_read = self._anchored = self.touched = False
         self.legs: list[tuple[str, ChangeKind, Counter, int]] = []
+        self.incoming = self.inbound = 0
+        self.expected_at: int | None = None
         stock: Stock | None = work.get(STOCK, self.key)
         self.before = stock
         self.sellable: int | None = None
         if stock is not None:
             self.sellable, self.allocated, self.reserved = stock.sellable, stock.allocated, stock.reserved
             self.damaged, self.quality, self.missing = stock.damaged, stock.quality_control, stock.missing
+            self.incoming, self.inbound, self.expected_at = stock.incoming, stock.inbound, stock.expected_at
         else:
             self.allocated = self.reserved = self.damaged = self.quality = self.missing = 0
             if self._ours():
@@ -292,7 +301,7 @@ class Shelf:
         claim, anchor = hold.claim, self.anchor
         if anchor is None or anchor.physical or claim.channel != self.site.keeper:
             return 0
-        return hold.missing if counts.inside(anchor, self._promise(hold, 1), HUB) is counts.Inside.YES else 0
+        return hold.missing if counts.inside(anchor, self._promise(hold, 1), HUB, self.site.clocks) is counts.Inside.YES else 0
 
     # changes ---------------------------------------------------------------------------------------------------
 
@@ -314,7 +323,7 @@ class Shelf:
         work.wakes[address] = (newest if newest > log_at else log_at) + work.horizon + 1
         before = self.on_hand
         if self.sellable is not None:
-            self._shift(counts.change(anchor, self.measure, entry, HUB), entry)
+            self._shift(counts.change(anchor, self.measure, entry, HUB, self.site.clocks), entry)
         match entry.kind:
             case "damaged":
                 self.damaged += entry.unsellable
@@ -352,6 +361,19 @@ class Shelf:
         if self.rules.measure == counts.AVAILABLE and self.site.keeper != HUB:
             self.enter(self._promise(hold, units))
 
+    def expect(self, inbound: int, incoming: int, at: int | None) -> None:
+        """More units are on their way, or fewer; the next are expected then."""
+        if inbound or incoming or at != self.expected_at:
+            self.touched = True
+            self.inbound, self.incoming, self.expected_at = self.inbound + inbound, self.incoming + incoming, at
+
+    def miss(self, fact: str, units: int) -> None:
+        """More units are known to be lost, or fewer; they were not on this shelf."""
+        if units:
+            self.touched = True
+            self.missing += units
+            self.legs.append((fact, "missing", "missing", units))
+
     def reserve(self, fact: str, kind: ChangeKind, units: int) -> None:
         """Hold more units softly, or fewer."""
         self.touched = True
@@ -371,6 +393,7 @@ class Shelf:
             allocated=units,
             at=claim.at,
             own=own,
+            origin=claim.channel,
             recorded_at=recorded if own else None,
             log_at=self.work.at,
         )
@@ -379,7 +402,7 @@ class Shelf:
         """Rest on the counts kept now, and on the facts that they do not contain."""
         self.touched = True
         count, anchor, measure = self.count, self.anchor, self.measure
-        units = counts.value(anchor, measure, self.work.entries(self.location), HUB)
+        units = counts.value(anchor, measure, self.work.entries(self.location), HUB, self.site.clocks)
         if anchor is not None and not anchor.physical and anchor.kept.source != HUB:
             units += counts.project(measure, count.base_sellable, count.base_unsellable, count.base_allocated)
         if measure == counts.ON_HAND:
@@ -411,7 +434,15 @@ class Shelf:
             if units:
                 entry_id = f"{quote(fact)}|{self.key}|{counter}"
                 change = StockChange(
-                    entry_id=entry_id, sku=work.sku, location=self.location, kind=kind, quantity=units, counter=counter, cause=work.cause, at=work.at
+                    entry_id=entry_id,
+                    sku=work.sku,
+                    location=self.location,
+                    kind=kind,
+                    quantity=units,
+                    counter=counter,
+                    cause=work.cause,
+                    at=work.at,
+                    reason=work.reason,
                 )
                 work.outputs.append(Out(LEDGER, change))
         anchor, safety = self.anchor, self.rules.safety_stock
@@ -426,6 +457,9 @@ class Shelf:
             quality_control=self.quality,
             missing=self.missing,
             safety_stock=safety,
+            incoming=self.incoming,
+            expected_at=self.expected_at,
+            inbound=self.inbound,
             atp=None if sellable is None else sellable - self.allocated - self.reserved - safety,
             shortage=self.short(),
             revision=revision + 1,
@@ -433,7 +467,7 @@ class Shelf:
             updated_at=work.at,
         )
         if before is None or _differs(stock, before):
-            check_size(on_hand, sellable, stock.atp, self.allocated, self.reserved, self.damaged, self.quality, self.missing)
+            check_size(on_hand, sellable, stock.atp, self.allocated, self.reserved, self.damaged, self.quality, self.missing, self.incoming, self.inbound)
             work.puts[(STOCK, self.key)] = stock
 
 

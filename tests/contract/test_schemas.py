@@ -68,6 +68,7 @@ PAGE: dict[str, str] = {
     "Claim": "claim_id s, order_id s, sku s, rev long, age s, unrouted int, candidates [s]?=, want {int}=, phase enum, together bool=, shipped {int}=, "
     "lost {int}=, picked {int}=, victim s=, fact bool=, channel s, at ts",
     "Answer": "event_id s, order_id s, sku s, rev long, seq long, held {int}, recall {int}=, verdict enum, free [FreeUnits], at ts",
+    "Reserve": "reservation_id s, owner s, sku s, quantity int, locations [s], action enum, expires_at ts?=, at ts",
     "FreeUnits": "location s, quantity int",
     "Stock": "sku s, location s, on_hand int?, sellable int?, allocated int=0, reserved int=0, damaged int=0, quality_control int=0, missing int=0, "
     "safety_stock int=0, incoming int=0, inbound int=0, inbound_allocated int=0, atp int?=, shortage int=0, revision long, as_of ts?=, updated_at ts",
@@ -89,6 +90,7 @@ SYMBOLS = {
     "StockKind": "count receipt sale adjustment damage quality_hold",
     "CountKind": "book physical",
     "ClaimPhase": "quote try firm none",
+    "ReserveAction": "hold extend void post",
     "Verdict": "quoted held busy_younger busy_older short",
     "AvailabilityStatus": "known unknown conflict",
 }

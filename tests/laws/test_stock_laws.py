@@ -12,14 +12,16 @@ from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hub.errors import Refuse
 from hub.verify.stock import check_availability
+from schemas.catalogue import join_key
 from schemas.codec import decode, encode
 from schemas.records import Claim, Reserve, StockEvent
 from streams.places import Channel, Location, Places
 from streams.step import Fate
-from streams.stock import invariants, settle
+from streams.stock import atlas, invariants, settle
 from streams.stock.availability import Offer, Waiting, buffer_of, number, offer
 from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, reserve
 
@@ -244,6 +246,8 @@ def test_laws_hold_whatever_comes(seed: int, first: bool, named: int) -> None:
                     assert board.records() == before
                     continue
                 assert not again or (fate is not Fate.APPLIED and board.records() == before)
+                if isinstance(record, Reserve):  # whoever waits for the answer knows it by its rev
+                    assert any(answer.order_id == record.reservation_id and answer.rev >= record.at for answer in board.said[said:])
                 for answer in board.said[said:]:
                     assert answer.seq == seqs[answer.order_id] + (fate is Fate.APPLIED)
                     seqs[answer.order_id] = answer.seq
@@ -337,3 +341,29 @@ def test_brute_force_by_hand() -> None:
     assert served({"a": 1, "b": 1}, [frozenset("a"), frozenset("a")]) == 1
     assert most({"a": 1, "b": 1}, [frozenset("a")], frozenset("ab")) == 1
     assert all(most(dict(zip("abc", p, strict=True)), [], frozenset("abc")) == 3 for p in permutations((0, 1, 2)))
+
+
+@given(seeds)
+def test_the_sum_of_many_places_is_kept_right(seed: int) -> None:
+    """Where the places are many their sum is carried on from step to step: the numbers are those of looking at each place every time."""
+    boards = []
+    for many in (atlas.MANY, 0):
+        with mock.patch.object(atlas, "MANY", many):
+            board = Board(PLACES)
+        for n, (spot, rules) in enumerate(PLACES.locations.items()):
+            if n:  # one stays unknown
+                board.feed(event("complete", 1, spot, id=f"r|0|{spot}", sku="", source=rules.opening or rules.authority))
+        boards.append(board)
+    for record in Story(seed):
+        for board in boards:
+            if isinstance(record, int):
+                board.tick(board.now + record * 60_000)
+            else:
+                with contextlib.suppress(Refuse):
+                    board.feed(record)
+        for channel in PLACES.channels:
+            one, other = (board.state.get("unified.availability", join_key(channel, "A")) for board in boards)
+            assert (one is None) == (other is None)
+            if one is not None:
+                assert replace(other, parts=one.parts, sum=None) == one
+                assert not other.parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -202,12 +203,29 @@ def group() -> tuple[KafkaGroup, list[Member], Owner]:
     return made, members, owner
 
 
+def fenced_again(made: KafkaGroup) -> None:
+    """Fenced, joined anew, assigned, and fenced."""
+    assert made.consume(10, 0.0) == []
+    assert made.consume(10, 0.0) == []
+    made.consume(10, 0.0)
+
+
 def test_a_member_whose_place_is_taken_stops() -> None:
-    """No broker was away, so it was another process: going on would be two owners."""
+    """No broker was away. Once it may have been fenced by itself; the second time it was another process, and going on would be two owners."""
     made, members, _ = group()
     with pytest.raises(Fenced, match="another process"):
-        made.consume(10, 0.0)
-    assert len(members) == 1
+        fenced_again(made)
+    assert [member.closed for member in members] == [True, False]
+
+
+def test_being_fenced_now_and_then_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute after it has joined anew, whatever fences it is something new."""
+    made, members, _ = group()
+    for _ in range(3):
+        assert made.consume(10, 0.0) == []
+        assert made.consume(10, 0.0) == []
+        monkeypatch.setattr(made, "_anew_at", made._anew_at - kafka_group.AWAY)
+    assert len(members) == 4
 
 
 def test_being_fenced_is_no_trouble_of_a_broker() -> None:
@@ -216,7 +234,7 @@ def test_being_fenced_is_no_trouble_of_a_broker() -> None:
     members[0].trouble(KafkaError(KafkaError._FATAL))
     members[0].trouble(KafkaError(KafkaError.FENCED_INSTANCE_ID, "", True))
     with pytest.raises(Fenced):
-        made.consume(10, 0.0)
+        fenced_again(made)
 
 
 @pytest.mark.parametrize("code", [KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN])
@@ -233,21 +251,22 @@ def test_a_member_that_took_its_own_place_joins_anew(code: int) -> None:
     assert owner.told[-1] == ("assigned", both)
 
 
-def test_a_trouble_that_is_told_after_the_fencing_counts() -> None:
+def test_a_trouble_that_is_told_after_the_fencing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client tells of its brokers when it is polled, and it may not have been polled for long."""
     made, members, _ = group()
+    monkeypatch.setattr(made, "_anew_at", time.monotonic())
     members[0].late = KafkaError(KafkaError._TRANSPORT)
     assert made.consume(10, 0.0) == []
     assert len(members) == 2
 
 
 def test_an_old_trouble_excuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A minute after brokers were seen away last, being fenced means another process again."""
+    """A minute after brokers were seen away last, being fenced a second time means another process again."""
     made, members, _ = group()
     members[0].trouble(KafkaError(KafkaError._TRANSPORT))
-    monkeypatch.setattr(kafka_group, "AWAY", 0.0)
+    monkeypatch.setattr(made, "_away_at", time.monotonic() - kafka_group.AWAY)
     with pytest.raises(Fenced):
-        made.consume(10, 0.0)
+        fenced_again(made)
 
 
 class Full:

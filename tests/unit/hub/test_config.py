@@ -15,7 +15,7 @@ from hub.up import Hub
 from streams.disk import OnDisk, RocksStore
 from streams.item.apply import ItemProcessor
 from streams.limits import DlqLimit
-from streams.places import Channel
+from streams.places import Channel, Location, Position
 from streams.snapshot import Snapshots
 
 LOCATIONS: dict[str, Any] = {
@@ -102,6 +102,22 @@ def policy(groups: dict[str, list[str]] | None = None, **fields: Any) -> dict[st
     return {**LOCATIONS, "groups": groups or {}, "channels": {**LOCATIONS["channels"], "shop": {"locations": ["dc"], **fields}}}
 
 
+def place(**fields: Any) -> dict[str, Any]:
+    """Places with one thing about lyon changed."""
+    return {**LOCATIONS, "locations": {**LOCATIONS["locations"], "lyon": {"authority": "hub", **fields}}}
+
+
+def test_what_is_declared_of_a_place_is_read(write: Any) -> None:
+    """Seconds become milliseconds; what is not said has its usual value."""
+    locations = {
+        **LOCATIONS["locations"],
+        "erp": {"authority": "sap", "skew_s": 1.5, "posting_s": 60, "late": "deducted", "sales_via": "stock", "position": [1, 2]},
+    }
+    found = load(write(hub(), {**LOCATIONS, "locations": locations})).places.locations
+    assert found["erp"] == Location("sap", position=Position(1.0, 2.0), skew=1500, posting=60_000, absorbed=False, sales_via="stock")
+    assert found["dc"] == Location("hub")
+
+
 @pytest.mark.parametrize(
     ("config", "places", "where", "reason"),
     [
@@ -112,6 +128,11 @@ def policy(groups: dict[str, list[str]] | None = None, **fields: Any) -> dict[st
         (hub(), policy({"dc": ["lyon"]}), "groups.dc", "a place has this name already"),
         (hub(), policy({"all": ["lyon", "nowhere"]}), "groups.all", "no place 'nowhere'"),
         (hub(), policy({"all": ["lyon", "dc"]}, locations=["all", "dc"]), "channels.shop.locations", "a place stands twice"),
+        (hub(), place(position=[91, 0]), "lyon.position", "less than or equal"),
+        (hub(), place(skew_s=-1), "lyon.skew_s", "greater than or equal"),
+        (hub(), place(late="sometimes"), "lyon.late", "Input should be"),
+        (hub(), place(sales_via="orders"), "lyon.sales_via", "here the hub counts"),
+        (hub(), place(posting_s=5), "lyon.posting_s", "here the hub counts"),
         (hub(kafak={}), None, "kafak", "Extra inputs"),
         (hub(ingest={"max_body": 1}), None, "ingest.max_body", "greater than or equal"),
         (hub(streams={"state": "cloud"}), None, "streams.state", "Input should be 'memory' or 'disk'"),

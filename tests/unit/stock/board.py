@@ -7,14 +7,14 @@ from typing import Any
 
 from hub.errors import Refuse
 from schemas.catalogue import join_key, key_of
-from schemas.records import Answer, Availability, Claim, Reserve, SkuState, Stock, StockChange, StockEvent
+from schemas.records import Answer, Availability, Claim, Reserve, SkuState, Stock, StockChange, StockEvent, TransferEvent
 from streams.places import Channel, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Refresh, Tick
 from streams.stock.apply import StockProcessor
 
 HOUR = 3_600_000
-Said = StockEvent | Claim | Reserve
-TOPICS: dict[type, str] = {StockEvent: "event.stock", Claim: "command.stock", Reserve: "command.reservation"}
+Said = StockEvent | Claim | Reserve | TransferEvent
+TOPICS: dict[type, str] = {StockEvent: "event.stock", Claim: "command.stock", Reserve: "command.reservation", TransferEvent: "event.transfer"}
 T0 = 1_700_000_000_000
 """Log time 0 of the tests."""
 
@@ -165,6 +165,17 @@ def reserve(
     expires_at = None if until is None else minute(until)
     return Reserve(
         reservation_id=id, owner=owner or f"cart:{id}", sku=sku, quantity=quantity, locations=locations, action=action, expires_at=expires_at, at=minute(at)
+    )
+
+
+def transfer(rev: int, status: Any, quantity: int = 5, *, id: str = "T", sku: str = "A", source: str = "hub", at: int = 0, **more: Any) -> TransferEvent:
+    """From the depot to the shop unless told."""
+    for name in ("expected_at", "recorded_at"):
+        if more.get(name) is not None:
+            more[name] = minute(more[name])
+    ends = {"origin": "depot", "destination": "shop"} | {name: more.pop(name) for name in ("origin", "destination") if name in more}
+    return TransferEvent(
+        event_id=f"{id}.{rev}", transfer_id=id, sku=sku, rev=rev, source=source, status=status, quantity=quantity, occurred_at=minute(at), **ends, **more
     )
 
 

@@ -11,7 +11,7 @@ from schemas.records import CountKept, Entry
 from streams.places import HUB, Location
 from streams.step import Fate
 from streams.stock import counts
-from tests.unit.stock.board import HOUR, Board, claim, count, event, places
+from tests.unit.stock.board import HOUR, Board, claim, count, event, minute, places
 
 TILL = places({"shop": Location("till")}, web=("shop",))
 AVAILABLE = places({"shop": Location("till", measure="available")}, web=("shop",), till=("shop",))
@@ -245,3 +245,90 @@ def test_what_the_number_means(measure: str, on_hand: int, sellable: int) -> Non
     assert (stock.on_hand, stock.sellable, stock.damaged) == (on_hand, sellable, 2)
     board.feed(event("quality_hold", 1, id="q", at=30))
     assert (board.stock("shop").on_hand, board.stock("shop").sellable, board.stock("shop").quality_control) == (on_hand, sellable - 1, 1)
+
+
+# what is declared of a place -----------------------------------------------------------------------------------------
+
+
+def at_shop(**rules: Any) -> Board:
+    """A place that is counted by its till, with rules of its own."""
+    return Board(places({"shop": Location("till", **rules)}, web=("shop",)), complete_on_first_count=True)
+
+
+def test_d3_a_night_file_says_whose_day_it_covers() -> None:
+    """The ERP's file of two o'clock has yesterday's sales of the tills: today's stay deducted, yesterday's are inside, in either order of arrival."""
+    yesterday, today = event("sale", 2, id="y", source="pos", at=10), event("sale", 3, id="t", source="pos", at=60)
+    file = count(90, 120, source="till", covers={"pos": minute(30)})
+    for arrivals in permutations((yesterday, today, file)):
+        board = at_shop()
+        board.now = minute(130)
+        for record in arrivals:
+            board.feed(record)
+        assert board.stock("shop").on_hand == 87
+
+
+def test_what_a_file_has_yet_to_cover_is_kept_until_it_does() -> None:
+    """No file for days: the sale stays deducted, and is not deducted again when the file comes that has it."""
+    board = at_shop()
+    board.feed(count(10, 0, source="till", covers={"pos": minute(0)}))
+    board.now = minute(5)
+    board.feed(event("sale", 1, id="s", source="pos", at=5))
+    board.tick(minute(200 * 60))
+    assert board.stock("shop").on_hand == 9
+    board.feed(count(9, 200 * 60, source="till", covers={"pos": minute(199 * 60)}))
+    assert board.stock("shop").on_hand == 9
+    board.tick(minute(500 * 60))
+    assert board.stock("shop").on_hand == 9
+    assert not board.state.keys("internal.stock.entry", "A")
+
+
+def test_clocks_that_may_differ_count_downwards_only() -> None:
+    """Two minutes of doubt at either side of the count: a sale is deducted, a receipt is not added."""
+    for exact, rules in ((True, {}), (False, {"skew": 120_000})):
+        board = at_shop(**rules)
+        board.now = minute(30)
+        board.feed(count(10, 20, source="till", count_kind="physical"))
+        board.feed(event("sale", 1, id="s", source="web", at=19))
+        board.feed(event("receipt", 5, id="r", source="web", at=21))
+        assert board.stock("shop").on_hand == (15 if exact else 9)
+
+
+def test_a_till_that_posts_late() -> None:
+    """Its own sale of a minute before the count, without a time of recording: in doubt for as long as posting takes."""
+    for posting, left in ((0, 10), (300_000, 9)):
+        board = at_shop(posting=posting)
+        board.now = minute(30)
+        board.feed(event("sale", 1, id="s", at=19))
+        board.feed(count(10, 20))
+        assert board.stock("shop").on_hand == left
+
+
+def test_v1c_through_the_processor() -> None:
+    """A till that deducts what is uploaded late: its book is followed."""
+    for absorbed, left in ((True, 93), (False, 93)):
+        board = at_shop(absorbed=absorbed)
+        board.now = minute(50)
+        board.feed(count(95, 30, id="p", count_kind="physical", recorded_at=35))
+        board.feed(event("sale", 2, id="late", at=25, recorded_at=40))
+        assert board.stock("shop").on_hand == 95
+        board.feed(count(93, 41, id="book"))
+        assert board.stock("shop").on_hand == left
+    board = at_shop(absorbed=False)
+    board.now = minute(50)
+    for record in (count(95, 30, id="p", count_kind="physical", recorded_at=35), count(95, 36, id="b"), event("sale", 2, id="late", at=25, recorded_at=40)):
+        board.feed(record)
+    assert board.stock("shop").on_hand == 93
+
+
+@pytest.mark.parametrize(("via", "left"), [(None, 8), ("orders", 9), ("stock", 9)])
+def test_one_sale_told_twice_counts_once(via: str | None, left: int) -> None:
+    """As an order and as a movement of stock, by the same till: the stream that is declared counts. Somebody else's facts are not meant."""
+    board = at_shop(sales_via=via)
+    board.now = minute(30)
+    board.feed(count(10, 0))
+    board.feed(claim("till:1", 1, "none", shipped={"shop": 1}, fact=True, channel="till", at=5, recorded_at=5))
+    board.feed(event("sale", 1, id="s1", at=5, recorded_at=5))
+    assert board.stock("shop").on_hand == left
+    board.feed(claim("web:1", 1, "none", shipped={"shop": 1}, fact=True, channel="web", at=6))
+    board.feed(event("sale", 1, id="s2", source="web", at=6))
+    assert board.stock("shop").on_hand == left - 2

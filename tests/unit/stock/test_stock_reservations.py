@@ -337,3 +337,17 @@ def test_a_command_from_before_the_horizon_is_too_late() -> None:
     assert not [key for topic, key in board.state if topic.startswith("internal.stock.reservation")]
     assert board.feed(reserve("c", "hold", 1, "lyon", until=81 * 60)) is Fate.SUPERSEDED
     assert board.stock("lyon").reserved == 0
+
+
+def test_who_waited_and_is_served_elsewhere_gives_its_hold_back() -> None:
+    """Granted by somebody else's step: what was reserved for it besides is free again, for the next who waits."""
+    board = stocked(lyon=1)
+    board.feed(reserve("c", "hold", 1, "lyon"))
+    board.feed(reserve("c", "post", owner="web:1", at=1))
+    board.feed(claim("web:1", 1, "firm", want={"paris": 1}))
+    board.feed(claim("web:2", 1, "firm", want={"lyon": 1}))
+    assert (board.answer("web:1").held, board.answer("web:2").held) == ({}, {})
+    board.feed(event("receipt", 1, "paris", id="r"))
+    assert (board.answer("web:1").held, board.answer("web:2").held) == ({"paris": 1}, {"lyon": 1})
+    assert said(board, "c") == ("posted", {})
+    assert lawful(board)

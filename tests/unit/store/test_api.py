@@ -10,9 +10,12 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
 from hub.api.app import build
+from hub.api.desk import Desk
 from hub.store.tables import moment, progress
 from hub.store.writer import connect, offsets, write
 from schemas.records import Availability, Item, Stock
+from schemas.registry import LocalSerde
+from streams.places import Places
 
 IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
 AT = 1_790_000_000_000
@@ -41,7 +44,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 @pytest.fixture
 def client(engine: Engine) -> Iterator[TestClient]:
     """The API over it."""
-    with TestClient(build(engine)) as made:
+    with TestClient(build(engine, Places(), Desk("127.0.0.1:1", LocalSerde()))) as made:
         yield made
 
 
