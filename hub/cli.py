@@ -22,6 +22,9 @@ app.add_typer(topics_app, name="topics")
 engine_app = typer.Typer(no_args_is_help=True, help="The stream engines of a running hub.")
 app.add_typer(engine_app, name="engine")
 
+deliver_app = typer.Typer(no_args_is_help=True, help="What channels are told.")
+app.add_typer(deliver_app, name="deliver")
+
 ConfigOption = Annotated[Path, typer.Option("-c", "--config", help="hub.yaml")]
 
 
@@ -110,6 +113,21 @@ def engine_end_transaction(
     from hub.engines.command import end_transaction
 
     raise typer.Exit(end_transaction(config, transactional_id, yes))
+
+
+@deliver_app.command("allow")
+def deliver_allow(
+    channel: Annotated[str, typer.Argument(help="As hub.yaml names it.")],
+    config: ConfigOption = Path("hub.yaml"),
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Let the numbers go that are held back because too many of a channel's listings would go to 0, once.
+
+    It says which they are, and asks. Exit 0 when they go, 1 when nothing does. See docs/runbooks/brake.md.
+    """
+    from hub.deliver.allow import run
+
+    raise typer.Exit(run(config, channel, yes))
 
 
 @app.command()

@@ -195,6 +195,11 @@ class HubConfig:
         """Connector domains in use, sorted."""
         return tuple(sorted({channel.domain for channel in self.channels.values()}))
 
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """Channels that are told their stock."""
+        return tuple(name for name, channel in self.channels.items() if channel.sink and channel.connector.sink is not None)
+
 
 def load(path: Path, *, secrets: bool = True) -> HubConfig:
     """hub.yaml with its locations.yaml. Raises ConfigError.

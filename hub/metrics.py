@@ -38,7 +38,8 @@ stock_shortage_units = Gauge("crossdock_stock_shortage_units", "Units promised a
 sink_writes = Counter("crossdock_sink_writes", "Writes to a channel by result", ["channel", "sink", "result"])
 end_to_end_seconds = Histogram("crossdock_end_to_end_seconds", "From the channel's event to a sink's acknowledgement", ["channel"], buckets=SECONDS)
 ratelimit_wait_seconds = Counter("crossdock_ratelimit_wait_seconds", "Time spent waiting for a channel's limit", ["channel"])
-drift_findings = Counter("crossdock_drift_findings", "Numbers in a channel that nobody can explain", ["channel"])
+deliver_held_back = Gauge("crossdock_deliver_held_back", "Listings whose 0 waits for a person's word", ["channel"])
+stock_drift = Counter("crossdock_stock_drift", "Numbers in a channel that nobody can explain, by what they look like", ["channel", "kind"])
 
 # --- store, supervision
 store_rows = Counter("crossdock_store_rows", "Rows written to the SQL store", ["table"])

@@ -1,4 +1,5 @@
-"""What a lane reads from Kafka: availability as a member of the channel's group, items and positions as whole topics.
+"""What a lane reads from Kafka: availability as a member of the channel's group; items, positions and what a person has decided
+as whole topics.
 
 The group decides whose SKU it is: partitions of unified.availability are divided over the processes that deliver to the
 channel. State is not the group's offset but the topics themselves: an owner reads its partitions from the beginning, then
@@ -17,7 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from hub import metrics
 from hub.deliver.lane import Lane
-from hub.deliver.ledger import Ledger, Origin
+from hub.deliver.ledger import COMMAND, Ledger, Origin
 from hub.errors import Refuse, Retry
 from schemas.catalogue import position_topic, split_key
 from schemas.registry import Serde
@@ -66,7 +67,9 @@ class Feed:
     def _start(self) -> None:
         try:
             topics = self._tail.list_topics(timeout=SECONDS).topics
-            wanted = [TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in (ITEM, self._positions) for partition in topics[topic].partitions]
+            wanted = [
+                TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in (ITEM, self._positions, COMMAND) for partition in topics[topic].partitions
+            ]
         except KafkaException as error:
             raise Retry(f"Kafka: {error.args[0].name()}") from None
         except KeyError as error:
@@ -132,7 +135,7 @@ class Feed:
         return out
 
     def _take(self, message: Message) -> None:
-        """Items and positions."""
+        """Items, positions, decisions."""
         topic, value = message.topic() or "", message.value()
         if message.error() is not None:
             self._unread.discard((topic, message.partition() or 0))
@@ -146,6 +149,8 @@ class Feed:
             return
         if topic == ITEM:
             self._lane.item(record)
+        elif topic == COMMAND:
+            self._lane.allow(record)
         else:
             self._lane.position(record, message.timestamp()[1])
 

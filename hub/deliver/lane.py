@@ -11,6 +11,10 @@ key of a repeated put is the same, for channels that remember keys. So trying ag
 Two processes with the same channel cannot do lasting harm either: partitions of unified.availability belong to one of
 them at a time (feed.py), and one that was away and finishes an old round puts a number that was right a moment ago,
 which compare-and-set refuses, or the new owner's next reading finds and mends.
+
+A run that puts too many listings to 0 is stopped (brake.py): those numbers are written down as held and wait for a person,
+also over restarts; every other number goes on. A process counts the listings that are its own. A difference in the channel
+that no order explains is put right and becomes a finding (event.stock-drift).
 """
 
 from __future__ import annotations
@@ -22,15 +26,17 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+from msgspec.structs import replace
 
 from hub import metrics
+from hub.deliver.brake import SMALL, WINDOW_MS, falls, too_many
 from hub.deliver.ledger import SINK, Origin
 from hub.deliver.publish import Decision, Odd, Told, decide, publish, settle
 from hub.errors import Reauthorize, Refuse, Retry
 from hub.http import Backoff, Caller
 from hub.sdk import Level, Put, Reading, StockSink
 from hub.sdk.read import fingerprint
-from schemas.records import Availability, Delivered, Item, Position
+from schemas.records import Allow, Availability, Delivered, DriftKind, Item, Position, StockDrift
 from streams import failpoint
 
 RECONCILE = 60.0
@@ -50,6 +56,9 @@ CONFLICTS = 5
 PROBE = 3
 """After so many failures in a row the channel is tried with one SKU before it gets a batch."""
 STATES = ("running", "backing_off", "needs_reauth", "stopped")
+RAISED = "somebody has raised it there"
+LOWERED = "somebody has lowered it there, or sold without an order that we could read"
+UNSOLD = "there are orders for units that it has not taken off"
 log = structlog.get_logger()
 
 
@@ -57,6 +66,7 @@ class Writes(Protocol):
     """hub.deliver.ledger.Ledger, or a test's."""
 
     def write(self, records: Iterable[Delivered]) -> None: ...
+    def drift(self, findings: Iterable[StockDrift]) -> None: ...
     def dead(self, origin: Origin, reason: str, message: str) -> None: ...
 
 
@@ -68,6 +78,10 @@ class Sku:
     origin: Origin
     told: Delivered | None = None
     odd: Odd | None = None
+    seen: int = 0
+    """What the channel said at `odd`."""
+    rose: bool = False
+    """That was more than had been left there."""
     first_at: int = 0
     """When it was told first, as long as orders from before may still come."""
     returned: int = 0
@@ -75,6 +89,10 @@ class Sku:
     conflicts: int = 0
     live: bool = False
     """The channel was told before and there is something newer, so the age of its cause at the answer is a latency."""
+    drift: StockDrift | None = None
+    """What the last reading has found."""
+    reported: str = ""
+    """The finding that was written last: the same difference is not told again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +111,13 @@ class Plan:
     before: Delivered | None
     level: Level
     decision: Decision
+    falls: bool
+    """It goes to 0, and counts for the brake."""
 
 
 class Lane:
-    """Feed it with `availability`, `item`, `position` and `restore`; call `work` again and again."""
+    """Feed it with `availability`, `item`, `position`, `allow` and `restore`; call `work` again and again. A fall of at most
+    `small` units is none for the brake."""
 
     def __init__(
         self,
@@ -109,12 +130,14 @@ class Lane:
         polls_orders: bool = True,
         reconcile: float = RECONCILE,
         settle: float = SETTLE,
+        small: int = SMALL,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.channel = channel
         self._sink, self._settings, self._caller, self._ledger = sink, settings, caller, ledger
         self._polls_orders, self._every, self._settle_ms = polls_orders, reconcile, int(settle * 1000)
+        self._small = small
         self._monotonic, self._wall_ms = monotonic, wall_ms
         self._read_at = 0
         self._skus: dict[str, Sku] = {}
@@ -129,8 +152,13 @@ class Lane:
         self._polled = False
         self._polls: deque[Poll] = deque(maxlen=POLLS)
         self._heard, self._applied_at = Poll(0, 0), 0
-        self.detail, self.ok = "", True
+        self._found: dict[str, StockDrift] = {}
+        self._held: dict[str, int] = {}
+        self._allowed_at = self._listings = 0
+        self._stops: bool | None = None
+        self._detail, self._ok = "", True
         self._state("running")
+        self._gauge()
 
     # what comes in ---------------------------------------------------------------------------------------------------
 
@@ -177,13 +205,28 @@ class Lane:
                 self._dirty, self._polled = dict.fromkeys(self._dirty, 0.0), True
             self._polls.append(Poll(record.passed_at, at))
 
+    def allow(self, record: Allow) -> None:
+        """A person's word: what was held back until then goes, and what fell until then counts no more."""
+        if record.channel != self.channel or record.at <= self._allowed_at:
+            return
+        self._allowed_at = record.at
+        going = [name for name, at in self._held.items() if at <= record.at]
+        for name in going:
+            del self._held[name]
+            self._mark(name, self._skus[name])
+        if going:
+            log.info("deliver-brake-released", channel=self.channel, listings=len(going), held_back=len(self._held))
+        self._gauge()
+
     def restore(self, told: Mapping[str, Delivered]) -> None:
         """The ledger. Whatever was told already is not told again."""
         self._unsure = {name for name, sku in self._skus.items() if sku.first_at}
         for name, sku in self._skus.items():
-            sku.told, sku.odd = told.get(name), None
+            self._know(name, sku, told.get(name))
+            sku.odd = None
             sku.live = sku.told is not None and sku.told.revision < sku.now.revision
             self._mark(name, sku)
+        _, self._listings = self._count()
 
     def drop(self, partitions: Iterable[int]) -> None:
         """These belong to another process now."""
@@ -196,12 +239,26 @@ class Lane:
         self._skus.pop(name, None)
         self._dirty.pop(name, None)
         self._unsure.discard(name)
+        self._held.pop(name, None)
+        self._gauge()
+
+    def _know(self, name: str, sku: Sku, told: Delivered | None) -> None:
+        """What was told last, from now on."""
+        sku.told = told
+        if told is not None and told.outcome == "held" and told.at > self._allowed_at:
+            self._held[name] = told.at
+        else:
+            self._held.pop(name, None)
+        self._gauge()
+
+    def _gauge(self) -> None:
+        metrics.deliver_held_back.labels(self.channel).set(len(self._held))
 
     def _mark(self, name: str, sku: Sku) -> None:
         told = sku.told
         if name not in self._native or sku.now.status != "known" or sku.now.available is None:
             self._dirty.pop(name, None)  # a number nobody knows is not written, nor one of an item that the channel does not have
-        elif told is None or told.revision < sku.now.revision or told.outcome == "unknown":
+        elif told is None or told.revision < sku.now.revision or told.outcome == "unknown" or self._let_go(told):
             self._dirty.setdefault(name, 0.0)
         else:
             self._dirty.pop(name, None)
@@ -209,9 +266,22 @@ class Lane:
     # what goes out ---------------------------------------------------------------------------------------------------
 
     @property
+    def ok(self) -> bool:
+        """Whether nobody need look."""
+        return self._ok and not self._held
+
+    @property
+    def detail(self) -> str:
+        """For operators: how it goes, and what is to be done."""
+        if not self._held:
+            return self._detail
+        what = f"{len(self._held)} of {self._listings} listings would go to 0 without being sold and are held back (docs/runbooks/brake.md): right the numbers"
+        return f"{what}, or let them go: crossdock deliver allow {self.channel}" + ("" if self._ok else f"; {self._detail}")
+
+    @property
     def idle(self) -> bool:
-        """Everything that can be told has been told and written down."""
-        return not self._dirty and not self._unsaved
+        """Everything that can be told has been told, or is held back, and is written down."""
+        return not self._dirty and not self._unsaved and not self._found
 
     @property
     def waiting(self) -> int:
@@ -224,7 +294,7 @@ class Lane:
         now = self._monotonic()
         if now < self._blocked:
             return False
-        return now >= self._check_at or bool(self._unsaved or self._checks) or any(due <= now for due in self._dirty.values())
+        return now >= self._check_at or bool(self._unsaved or self._found or self._checks) or any(due <= now for due in self._dirty.values())
 
     def work(self) -> bool:
         """One round; False when there was nothing to do. Stop passes through: the lane ends."""
@@ -243,7 +313,7 @@ class Lane:
             self._trouble("needs_reauth", str(error), 60.0)
         else:
             self._backoff.reset()
-            self._blocked, self.ok, self.detail = 0.0, True, f"{len(self._dirty)} to tell"
+            self._blocked, self._ok, self._detail = 0.0, True, f"{len(self._dirty)} to tell"
             self._state("running")
         return True
 
@@ -260,8 +330,10 @@ class Lane:
         return [name for name in out if name in self._skus and self._comparable(name, self._skus[name])]
 
     def _comparable(self, name: str, sku: Sku) -> bool:
-        """Told before, and not refused: a refusal holds until the value changes or somebody redrives it."""
-        return name in self._native and name not in self._dirty and sku.now.status == "known" and sku.told is not None and sku.told.outcome != "refused"
+        """Told before, and neither refused nor held back: that holds until the value changes or a person decides."""
+        if name not in self._native or name in self._dirty or sku.now.status != "known":
+            return False
+        return sku.told is not None and sku.told.outcome not in ("refused", "held")
 
     def _deliver(self, names: Sequence[str]) -> None:
         """Read, decide, put. What the channel refuses as a whole is halved until the culprit stands alone."""
@@ -277,6 +349,7 @@ class Lane:
 
     def _round(self, names: Sequence[str]) -> None:
         readings: Mapping[str, Reading] | None = None
+        self._stops = None
         self._read_at = self._wall_ms()  # before the read: what the channel sells from here on is not in the numbers
         if self._sink.lowers_itself or any(name not in self._dirty for name in names):
             readings = self._caller.run(self._sink.read(self._settings, {name: self._native[name] for name in names}))
@@ -302,15 +375,23 @@ class Lane:
             decision = self._decide(sku, before, sku.now.available)
         else:
             decision = Decision(told.sold if told else 0, max(0, sku.now.available))
+            self._edited(sku, before)
         there = before if before is not None else (told.sent if told and told.outcome != "unknown" else None)
         if there == decision.put:
+            self._report(sku, compensated=True)
             self._settled(name, sku, decision, done)
+            return
+        fall = decision.put == 0 and self._falls(sku, before)
+        held = fall and self._brakes()
+        self._report(sku, compensated=not held)
+        if held:
+            self._hold(name, sku, decision, before, done)
             return
         at = self._read_at
         if told is not None and told.outcome == "unknown" and (told.pending, told.read) == (decision.put, before) and at - told.at < REPEAT_MS:
             at = told.at  # the same request again, to the letter, also after a restart
         key = fingerprint([self.channel, SINK, name, str(told.writes if told else 0), str(decision.put), str(before), str(at)])
-        plans.append(Plan(sku, told, Level(name, self._native[name], decision.put, reading, key, at), decision))
+        plans.append(Plan(sku, told, Level(name, self._native[name], decision.put, reading, key, at), decision, fall))
 
     def _early(self, sku: Sku, reading: int | None) -> bool:
         """A first number above the channel's own, before its orders have been read once: what is missing there may be sold.
@@ -331,14 +412,14 @@ class Lane:
         if sku.odd is not None and self._passed(sku.odd.at, self._settle_ms, self._listed(sku.odd.at)):
             settled = settle(sku.odd, decision.sold, own)
             if settled != decision.sold:
-                metrics.drift_findings.labels(self.channel).inc()
-                log.warning("sink-drift", channel=self.channel, sku=sku.now.sku, units=decision.sold - settled)
+                reason = LOWERED if decision.sold > settled else RAISED if sku.rose else UNSOLD
+                self._find(sku, sku.seen + decision.sold - settled, sku.seen, reason)
                 decision = publish(settled, available, own)
             sku.odd = None
         if decision.sold == own:
             sku.odd = None
         elif sku.odd is None:
-            sku.odd = Odd(decision.sold, own, self._read_at)
+            sku.odd, sku.seen, sku.rose = Odd(decision.sold, own, self._read_at), reading, decision.sold < told.sold
         if sku.odd is not None or sku.first_at:
             self._unsure.add(sku.now.sku)
         else:
@@ -363,11 +444,84 @@ class Lane:
             return False
         return self._applied_at > at
 
+    def _falls(self, sku: Sku, reading: int | None = None) -> bool:
+        """Whether a put of 0 counts for the brake. One that a person has let go does not, nor one that was on its way already."""
+        told = sku.told
+        if told is None or told.pending == 0 or self._let_go(told):
+            return False
+        return falls(told.sent, reading, sku.now.ordered - told.ordered, self._small)
+
+    def _let_go(self, told: Delivered) -> bool:
+        return told.outcome == "held" and told.at <= self._allowed_at
+
+    def _brakes(self) -> bool:
+        """Whether falls are held back. Once they are, all of them are until a person decides or the numbers are right again."""
+        if self._stops is None:
+            if not self._held:
+                fallen, self._listings = self._count()
+                self._stops = too_many(fallen, self._listings)
+                if self._stops:
+                    log.warning("deliver-brake", channel=self.channel, listings=self._listings, fallen=fallen)
+            else:
+                self._stops = True
+        return self._stops
+
+    def _count(self) -> tuple[int, int]:
+        """Listings that have fallen within the window or are about to, and all that were above 0 before them."""
+        since, fallen, listings = max(self._allowed_at, self._wall_ms() - WINDOW_MS), 0, 0
+        for name, sku in self._skus.items():
+            if sku.told is not None:
+                fell = sku.told.fell_at is not None and sku.told.fell_at > since
+                fallen += fell or (name in self._dirty and (sku.now.available or 0) <= 0 and self._falls(sku))
+                listings += fell or (sku.told.sent or 0) > 0
+        return fallen, listings
+
+    def _hold(self, name: str, sku: Sku, decision: Decision, reading: int | None, done: list[Delivered]) -> None:
+        told = sku.told
+        assert told is not None
+        sold, sent = (told.sold, told.sent) if reading is None else (decision.sold, reading)
+        record = self._record(sku, "held", sold, sent=sent)
+        self._told(name, sku, record)
+        done.append(record)
+
+    def _edited(self, sku: Sku, reading: int | None) -> None:
+        """A channel that does not lower its number shows what it was told, unless somebody has changed it."""
+        told = sku.told
+        if reading is not None and told is not None and told.outcome in ("accepted", "unchanged") and told.sent is not None and told.sent != reading:
+            self._find(sku, told.sent, reading, RAISED if reading > told.sent else LOWERED)
+
+    def _find(self, sku: Sku, expected: int, found: int, reason: str) -> None:
+        """The id is that of the number that was left there and of what has become of it: found again, it is the same finding."""
+        writes, name = sku.told.writes if sku.told else 0, sku.now.sku
+        kind: DriftKind = "channel_edit" if reason == RAISED or not self._sink.lowers_itself else "unexplained"
+        sku.drift = StockDrift(
+            finding_id=fingerprint([self.channel, name, kind, str(writes), str(expected), str(found)]),
+            channel=self.channel,
+            sku=name,
+            kind=kind,
+            expected=expected,
+            found=found,
+            units=found - expected,
+            reason=f"the channel shows {found} and should show {expected}: {reason}",
+            at=self._read_at,
+            compensated=False,
+        )
+
+    def _report(self, sku: Sku, *, compensated: bool) -> None:
+        """Written before the put that compensates it, whose record in the ledger makes the difference unknown to a restarted lane."""
+        finding = sku.drift
+        if finding is None or finding.finding_id == sku.reported:
+            return
+        sku.reported = finding.finding_id
+        self._found[finding.finding_id] = replace(finding, compensated=compensated)
+        metrics.stock_drift.labels(self.channel, finding.kind).inc()
+        log.warning("sink-drift", channel=self.channel, sku=finding.sku, kind=finding.kind, units=finding.units)
+
     def _put(self, plans: Sequence[Plan]) -> None:
-        intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading, at=p.level.at) for p in plans]
+        intents = [self._record(p.sku, "unknown", p.decision.sold, pending=p.level.quantity, read=p.level.reading, at=p.level.at, falls=p.falls) for p in plans]
         self._ledger.write(intents)
         for plan, intent in zip(plans, intents, strict=True):
-            plan.sku.told = intent  # unknown until the answer says otherwise, also when it never comes
+            self._know(plan.level.sku, plan.sku, intent)  # unknown until the answer says otherwise, also when it never comes
             self._dirty.setdefault(plan.level.sku, 0.0)
         try:
             answers = self._caller.run(self._sink.put(self._settings, [plan.level for plan in plans]))
@@ -386,7 +540,7 @@ class Lane:
             metrics.sink_writes.labels(self.channel, SINK, result).inc()
             sku.conflicts += 1
             if answer is not None and self._sink.exactly_once == "compare-and-set":
-                sku.told = plan.before  # certainly not carried out: the next reading starts from what was known before
+                self._know(name, sku, plan.before)  # certainly not carried out: the next reading starts from what was known before
             # it sold in between, usually: read again at once, but not for ever
             self._dirty[name] = 0.0 if sku.conflicts <= CONFLICTS else self._monotonic() + Backoff().next() * sku.conflicts
             return None
@@ -413,7 +567,8 @@ class Lane:
         done.append(record)
 
     def _told(self, name: str, sku: Sku, record: Delivered) -> None:
-        sku.told, sku.conflicts, sku.live = record, 0, False
+        self._know(name, sku, record)
+        sku.conflicts, sku.live = 0, False
         self._dirty.pop(name, None)
 
     def _as_read(self, sku: Sku) -> tuple[int, int | None]:
@@ -444,8 +599,11 @@ class Lane:
         reason: str | None = None,
         wrote: bool = False,
         at: int | None = None,
+        falls: bool = False,
     ) -> Delivered:
-        told = sku.told
+        told, at = sku.told, self._wall_ms() if at is None else at
+        there = outcome in ("accepted", "unchanged")
+        fell_at = at if falls else told.fell_at if told else None
         return Delivered(
             channel=self.channel,
             sink=SINK,
@@ -459,7 +617,9 @@ class Lane:
             pending=pending,
             read=None if read is None else read.quantity,
             cause_at=sku.now.cause_at if sku.live else None,
-            at=self._wall_ms() if at is None else at,
+            ordered=sku.now.ordered if there or told is None else told.ordered,
+            fell_at=None if there and sent else fell_at,
+            at=at,
         )
 
     def _keep(self, records: Sequence[Delivered]) -> None:
@@ -469,13 +629,16 @@ class Lane:
         self._save()
 
     def _save(self) -> None:
+        if self._found:
+            self._ledger.drift(list(self._found.values()))
+            self._found.clear()
         if self._unsaved:
             self._ledger.write(list(self._unsaved.values()))
             self._unsaved.clear()
 
     def _trouble(self, state: str, detail: str, wait: float) -> None:
         self._blocked = self._monotonic() + wait
-        self.detail, self.ok = detail, state == "backing_off" and self._backoff.failures < CONFLICTS
+        self._detail, self._ok = detail, state == "backing_off" and self._backoff.failures < CONFLICTS
         self._state(state)
         log.warning("sink-trouble", channel=self.channel, state=state, detail=detail, wait=round(wait, 2), failures=self._backoff.failures)
 
@@ -485,5 +648,5 @@ class Lane:
 
     def stopped(self, detail: str) -> None:
         """A person must look."""
-        self.ok, self.detail = False, f"stopped: {detail}"
+        self._ok, self._detail = False, f"stopped: {detail}"
         self._state("stopped")

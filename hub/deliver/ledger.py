@@ -1,4 +1,5 @@
-"""What each channel was told (internal.deliver.sent) and what it refused (dead.deliver).
+"""What each channel was told (internal.deliver.sent), what it refused (dead.deliver), what was found wrong there
+(event.stock-drift), and what a person has decided (command.deliver).
 
 The ledger is written twice for a put: before it, with outcome `unknown` and the number on its way, and after the answer.
 A process that dies in between finds the first record, reads the channel, and knows what to make of the number there; with
@@ -10,17 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hub import kafka
 from hub.errors import Retry
 from schemas.catalogue import key_of
-from schemas.records import Delivered
+from schemas.records import Allow, Delivered, StockDrift
 from schemas.registry import Serde
 from streams import headers
 
 SENT = "internal.deliver.sent"
 DEAD = "dead.deliver"
+DRIFT = "event.stock-drift"
+COMMAND = "command.deliver"
 SINK = "stock"
 SECONDS = 10.0
 
@@ -69,8 +73,19 @@ class Ledger:
 
     def write(self, records: Iterable[Delivered]) -> None:
         """Retry when not all of it is known to be there."""
+        self._append(SENT, records)
+
+    def drift(self, findings: Iterable[StockDrift]) -> None:
+        """Differences that were found; each may come twice, under the same id."""
+        self._append(DRIFT, findings)
+
+    def allow(self, word: Allow) -> None:
+        """For every lane of the channel, wherever it runs."""
+        self._append(COMMAND, [word])
+
+    def _append(self, topic: str, records: Iterable[msgspec.Struct]) -> None:
         for record in records:
-            self._send(SENT, key_of(SENT, record).encode(), self._serde.frame(SENT, record))
+            self._send(topic, key_of(topic, record).encode(), self._serde.frame(topic, record))
         self._flush()
 
     def dead(self, origin: Origin, reason: str, message: str) -> None:

@@ -11,6 +11,7 @@ import time
 from confluent_kafka import KafkaException
 
 from hub.config import ChannelConfig
+from hub.deliver.brake import SMALL
 from hub.deliver.feed import Feed
 from hub.deliver.horizon import horizon
 from hub.deliver.lane import Lane
@@ -31,7 +32,7 @@ LOOK = 0.5
 def run(runtime: Runtime) -> None:
     """Until told to stop."""
     serde = RegistrySerde(runtime.config.registry_url)
-    channels = [channel for channel in runtime.config.channels.values() if channel.sink and channel.connector.sink is not None]
+    channels = [runtime.config.channels[name] for name in runtime.config.sinks]
     lanes = [threading.Thread(target=keep, args=(runtime, serde, channel), name=f"lane-{channel.name}") for channel in channels]
     runtime.health.beat("deliver", True, f"{len(lanes)} lanes")
     for lane in lanes:
@@ -71,8 +72,18 @@ def follow(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Back
     caller = Caller(channel.name, channel.connector, channel.parsed, limiter=Limiter(channel.limit, SHARES["deliver"]), wait=runtime.stop.wait)
     ledger = Ledger(config.bootstrap, serde, channel.name)
     polls_orders = any(poll.stream == "order" for poll in channel.connector.polls)
-    told = config.deliver
-    lane = Lane(channel.name, sink, channel.parsed, caller, ledger, polls_orders=polls_orders, reconcile=told.reconcile_s, settle=told.settle_s)
+    told, rules = config.deliver, config.places.channels.get(channel.name)
+    lane = Lane(
+        channel.name,
+        sink,
+        channel.parsed,
+        caller,
+        ledger,
+        polls_orders=polls_orders,
+        reconcile=told.reconcile_s,
+        settle=told.settle_s,
+        small=max(SMALL, rules.floor if rules else 0),  # from the floor the last sale leads to 0 at once
+    )
     feed: Feed | None = None
     streams, look_at, round_at = horizon(config.bootstrap, config.name, channel.domain), 0.0, 0.0
     try:

@@ -195,7 +195,7 @@ def _play(demo: Demo, ports: Ports, serde: RegistrySerde) -> int:
     screen.show(demo.rows(lag=0), last=True)
     screen.end()
     demo.quiet()
-    report = verify(KafkaSource(demo.hub.config.bootstrap, serde), demo.hub.config.domains, demo.hub.config.places)
+    report = verify(KafkaSource(demo.hub.config.bootstrap, serde), demo.hub.config.domains, demo.hub.config.places, demo.hub.config.sinks)
     result = _result(demo, report, started)
     for line in _summary(demo, report, result):
         screen.say(line)

@@ -14,7 +14,7 @@ from schemas.registry import RegistrySerde
 def run(config_path: Path, as_json: bool) -> int:
     """Verify the hub of this hub.yaml; exit code 0 or 1."""
     config = load(config_path)
-    report = verify(KafkaSource(config.bootstrap, RegistrySerde(config.registry_url)), config.domains, config.places)
+    report = verify(KafkaSource(config.bootstrap, RegistrySerde(config.registry_url)), config.domains, config.places, config.sinks)
     print(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(lines(report)))
     return 0 if report.ok else 1
 
@@ -28,6 +28,7 @@ def lines(report: Report) -> list[str]:
         out.append(f"{name:10} in {account.came} {kept} {fates} + parked {account.parked}")
     out.append(orders_line(report))
     out.append(f"stock      {report.ledgers} ledgers folded; shortage {report.shortage_units}, waiting {report.waiting_units} units")
+    out.append(told_line(report))
     out += [f"DIFFERENT  {d}" for d in report.differences]
     out.append("verify ok" if report.ok else f"verify FAILED: {len(report.differences)} differences")
     return out
@@ -39,3 +40,10 @@ def orders_line(report: Report) -> str:
     rest = "".join(f" + {what} {report.orders[what]}" for what in ("parked", "under way") if report.orders[what])
     sign = "=" if report.orders.total() == report.orders_in else "is not"
     return f"orders     in {report.orders_in} {sign} {fates}{rest}"
+
+
+def told_line(report: Report) -> str:
+    """What became of the newest number of every listing that is told its stock."""
+    return f"told       {report.told.total()} listings = " + " + ".join(
+        f"{fate} {report.told[fate]}" for fate in ("right", "held", "refused", "to tell", "wrong")
+    )

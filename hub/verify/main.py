@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from hub.verify.accounting import Account, Difference, books, check_dead, check_
 from hub.verify.orders import check_orders
 from hub.verify.source import Source, latest
 from hub.verify.stock import check_availability, check_holds, check_ledger, check_moves, check_reserved, state
+from hub.verify.told import SENT, check_told
 from schemas.catalogue import raw_topic
 from schemas.records import ClaimState
 from streams.places import Places
@@ -30,6 +31,7 @@ class Report:
     ledgers: int
     shortage_units: int
     waiting_units: int
+    told: Counter[str]
     differences: list[Difference]
     window: list[str] = field(default_factory=list)
 
@@ -43,19 +45,26 @@ class Report:
             "ledgers": self.ledgers,
             "shortage_units": self.shortage_units,
             "waiting_units": self.waiting_units,
+            "told": {fate.replace(" ", "_"): n for fate, n in self.told.items()},
             "differences": [{"check": d.check, "key": d.key, "expected": d.expected, "found": d.found} for d in self.differences],
         }
 
 
-def verify(source: Source, domains: Sequence[str], places: Places, attempts: int = 5) -> Report:
-    """Check everything. While the hub works, topics are read at different moments: a difference counts only when it is
-    still there although no transaction happened in between, or in the last of `attempts` readings."""
+def verify(source: Source, domains: Sequence[str], places: Places, sinks: Collection[str], attempts: int = 5) -> Report:
+    """Check everything; `sinks` are the channels that are told their stock. While the hub works, topics are read at different
+    moments: a difference counts only when it is still there although no transaction happened in between and no channel was told
+    anything, or in the last of `attempts` readings."""
     for attempt in range(attempts):
-        before = books(source, PROCESSORS).transactions
-        report = _once(source, domains, places)
-        if report.ok or books(source, PROCESSORS).transactions == before or attempt == attempts - 1:
+        before = _moved(source)
+        report = _once(source, domains, places, sinks)
+        if report.ok or _moved(source) == before or attempt == attempts - 1:
             return report
     raise AssertionError("unreachable")
+
+
+def _moved(source: Source) -> tuple[int, int]:
+    """Transactions, and the end of what channels were told: who finds both where they were has read one moment."""
+    return books(source, PROCESSORS).transactions, sum(record.offset for record in source.read(SENT))
 
 
 def _waiting(state: ClaimState) -> int:
@@ -64,7 +73,7 @@ def _waiting(state: ClaimState) -> int:
     return claim.unrouted + sum(max(0, units - held.get(place, 0)) for place, units in claim.want.items())
 
 
-def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
+def _once(source: Source, domains: Sequence[str], places: Places, sinks: Collection[str]) -> Report:
     found = books(source, PROCESSORS)
     raw = [raw_topic(domain, stream) for domain in domains for stream in STREAMS]
     inputs = {
@@ -84,6 +93,8 @@ def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
     differences += check_reserved(stock, dict(latest(source, "internal.stock.reservation")))
     path, came, lost = check_orders(source, found, domains)
     differences += lost
+    told, wrong = check_told(source, published, sinks)
+    differences += wrong
     return Report(
         ok=not differences,
         accounts=accounts,
@@ -92,6 +103,7 @@ def _once(source: Source, domains: Sequence[str], places: Places) -> Report:
         ledgers=ledgers,
         shortage_units=sum(s.shortage for s in stock.values()),
         waiting_units=sum(_waiting(c) for c in claims.values() if c.claim.phase != "none"),
+        told=told,
         differences=differences,
         window=[f"records kept in {topic} only" for topic in dict.fromkeys(cut)] or ["everything since the topics began"],
     )

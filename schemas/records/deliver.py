@@ -6,7 +6,17 @@ from typing import Literal
 
 import msgspec
 
-Outcome = Literal["accepted", "refused", "unchanged", "unknown"]
+Outcome = Literal["accepted", "refused", "unchanged", "unknown", "held"]
+DriftKind = Literal["channel_edit", "ledger", "published", "unexplained"]
+
+
+class Allow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A person's word that a channel's numbers that were held back may go."""
+
+    # channel
+    channel: str
+    # what was held back until then goes, once [ms]
+    at: int
 
 
 class Delivered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -24,7 +34,7 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sent: int | None = None
     # units the channel took off by itself since the first put
     sold: int = 0
-    # what became of it; unknown: it is being sent, or its answer was lost
+    # what became of it; unknown: it is being sent, or its answer was lost; held: a 0 that waits for a person's word
     outcome: Outcome
     # why it was refused
     reason: str | None = None
@@ -36,5 +46,35 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     read: int | None = None
     # occurred_at of the cause [ms]
     cause_at: int | None = None
+    # Availability.ordered of the number in sent
+    ordered: int = 0
+    # since when it is 0, where it was put there by more than orders explain; null for what a person has let go [ms]
+    fell_at: int | None = None
     # wall clock of the answer [ms]
     at: int
+
+
+class StockDrift(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A number in a channel that is not what it should be, and that no order explains."""
+
+    # of the number that was left there and of what became of it: the same difference found again is the same finding
+    finding_id: str
+    # channel
+    channel: str
+    # item
+    sku: str
+    # channel_edit: somebody changed it in the channel; ledger: counters and ledger differ; published: the channel was told another number than was
+    # published; unexplained: its sales and its orders differ
+    kind: DriftKind
+    # what the channel should have shown
+    expected: int
+    # what it showed when that was first seen
+    found: int
+    # found less expected
+    units: int
+    # for the operator
+    reason: str
+    # wall clock of the reading [ms]
+    at: int
+    # the channel has the right number again, or is told it next
+    compensated: bool

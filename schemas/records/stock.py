@@ -114,6 +114,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     own: int = 0
     # free units of the parts that those who wait take off the number
     taken: int = 0
+    # the same as own, of every channel's orders: what was sold until this number
+    ordered: int = 0
     # occurred_at of the event that caused this revision, for end to end latency [ms]
     cause_at: int | None = None
     # counts changes

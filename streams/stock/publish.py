@@ -49,6 +49,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
     """The region's channels whose number is another now, or why it is."""
     check_size(offered.units, offered.waiting)
     waits, taken, get, quoted = offered.waiting, offered.taken, work.get, work.quoted
+    ordered = sum(own.values()) if own else 0
     for outlet in region.outlets:
         name, rules = outlet.name, outlet.rules
         buffer, units = buffer_of(offered.units or 0, rules), None
@@ -73,6 +74,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
             sum=together,
             own=sold,
             taken=taken,
+            ordered=ordered,
             cause_at=work.cause_at,
             revision=revision,
             updated_at=work.at,

@@ -53,4 +53,5 @@ BOUNDED = {
     "result",
     "table",
     "part",
+    "kind",
 }

@@ -144,7 +144,7 @@ class Hub:
 
     def verdict(self) -> check.Report:
         """`crossdock verify`, then the checker."""
-        report = verify(KafkaSource(self.config.bootstrap, self.serde), self.config.domains, self.config.places)
+        report = verify(KafkaSource(self.config.bootstrap, self.serde), self.config.domains, self.config.places, self.config.sinks)
         self.history.say("verify", ok=report.ok, differences=list(map(str, report.differences)))
         self.history.keep(self._shown(line) for topic in self.watched.values() for line in self.read(topic))
         self.last = check.of(self.history.path)

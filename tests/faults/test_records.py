@@ -170,7 +170,7 @@ def test_bad_deploy(hub: Hub) -> None:
 
 def verified(hub: Hub) -> None:
     """`crossdock verify` alone: the sender of this run has sent things twice on purpose."""
-    report = verify(KafkaSource(hub.config.bootstrap, hub.serde), hub.config.domains, hub.config.places)
+    report = verify(KafkaSource(hub.config.bootstrap, hub.serde), hub.config.domains, hub.config.places, hub.config.sinks)
     hub.last = check.Report(hub.history.name, list(map(str, report.differences)), {"verified": True})
     assert report.ok, report.differences
 

@@ -9,8 +9,9 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -20,20 +21,24 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from hub import kafka as kafka_reader
 from hub.config import ChannelConfig, ChannelModel, HubConfig, HubModel
+from hub.deliver import allow
 from hub.deliver import main as deliver
 from hub.deliver.feed import AVAILABILITY, ITEM, Feed
 from hub.deliver.lane import Lane
-from hub.deliver.ledger import DEAD, SENT, Ledger
+from hub.deliver.ledger import COMMAND, DEAD, DRIFT, SENT, Ledger
+from hub.errors import ConfigError
 from hub.http import Caller
 from hub.runtime import Runtime
+from hub.sdk import StockSink
 from schemas.catalogue import key_of, partition_for, partition_key, position_topic
-from schemas.records import Availability, Delivered, Item, ItemChannel
+from schemas.records import Availability, Delivered, Item, ItemChannel, StockDrift
 from schemas.registry import LocalSerde, RegistrySerde, Serde
 from streams.places import Places
 from tests.support import eventually
 from tests.support.toy import Toy, ToySettings, ToyShop, served
 
 CAUSE = 1_790_000_000_000
+PLAIN = replace(Toy.sink, lowers_itself=False, exactly_once="absolute")
 
 
 @dataclass
@@ -81,6 +86,11 @@ class World:
         self.producer.produce(topic, self.serde.frame(topic, record) if value is None else value, key.encode(), partition)
         assert self.producer.flush(30) == 0
 
+    def findings(self) -> list[StockDrift]:
+        """What was found wrong in this channel."""
+        found = [record for record in kafka_reader.read_all(self.bootstrap, DRIFT) if (record.key or b"").startswith(f"{self.channel}|".encode())]
+        return [LocalSerde().unframe(DRIFT, record.value or b"") for record in found]
+
     def ledger(self) -> list[Delivered]:
         """Everything this channel was told, as it was written down."""
         found = [record for record in kafka_reader.read_all(self.bootstrap, SENT) if (record.key or b"").startswith(f"{self.channel}|".encode())]
@@ -95,7 +105,7 @@ def world(kafka: str) -> World:
     there = client.list_topics(timeout=30).topics
     compact = {"cleanup.policy": "compact"}
     wanted = [NewTopic(topic, 2, 1, config=compact) for topic in (AVAILABILITY, ITEM, SENT)]
-    wanted += [NewTopic(DEAD, 2, 1), NewTopic(position_topic(name), 1, 1, config=compact)]
+    wanted += [NewTopic(DEAD, 2, 1), NewTopic(COMMAND, 1, 1), NewTopic(DRIFT, 2, 1), NewTopic(position_topic(name), 1, 1, config=compact)]
     missing = [topic for topic in wanted if topic.topic not in there]
     for made in client.create_topics(missing).values():
         made.result(30)
@@ -106,12 +116,12 @@ def world(kafka: str) -> World:
 class Running:
     """A lane in a thread, as hub.deliver.main runs it."""
 
-    def __init__(self, world: World, slot: str = "0", reconcile: float = 3600.0) -> None:
+    def __init__(self, world: World, slot: str = "0", reconcile: float = 3600.0, sink: StockSink[Any] = Toy.sink) -> None:
         self.world, self.stop = world, threading.Event()
         self.error: BaseException | None = None
         caller = Caller(world.channel, Toy, ToySettings(), transport=world.shop.transport)
         self.ledger = Ledger(world.bootstrap, LocalSerde(), world.channel)
-        self.lane = Lane(world.channel, Toy.sink, ToySettings(), caller, self.ledger, reconcile=reconcile)
+        self.lane = Lane(world.channel, sink, ToySettings(), caller, self.ledger, reconcile=reconcile)
         self.feed = Feed(world.bootstrap, LocalSerde(), self.lane, self.ledger, world.domain, slot)
         self._thread = threading.Thread(target=self._run)
 
@@ -271,6 +281,63 @@ def test_two_processes_share_a_channel_and_do_no_harm(world: World) -> None:
     assert {told.key: (told.sent, told.sold) for told in world.ledger()} == dict.fromkeys(skus, (40, 0))
 
 
+def test_a_run_to_zero_waits_for_a_person(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thirty listings are zeroed and none was sold: what is held stays held in other processes, until the command is given; then all of
+    it is told, by two processes that share the channel. Asked again, the command has nothing to do."""
+    skus = [f"S{n}" for n in range(30)]
+    world.shop.stock = {f"n-{sku}": 20 for sku in skus}
+    for sku in skus:
+        world.item(sku)
+        world.say(sku, 20)
+
+    def outcomes() -> dict[str, str]:
+        return {told.key: told.outcome for told in world.ledger()}
+
+    with Running(world):
+        eventually(lambda: set(outcomes()) == set(skus))
+        for sku in skus:
+            world.say(sku, 0)
+        eventually(lambda: len({told.key for told in world.ledger() if told.revision > 30}) == 30 and "unknown" not in outcomes().values())
+    held = sorted(sku for sku, outcome in outcomes().items() if outcome == "held")
+    assert len(held) >= 20
+    assert {world.shop.stock[f"n-{sku}"] for sku in held} == {20}
+
+    local = LocalSerde()
+    monkeypatch.setattr(allow, "RegistrySerde", lambda url: SimpleNamespace(frame=local.frame, unframe=local.unframe, close=lambda: None))
+    monkeypatch.setattr(allow, "running", lambda path: SimpleNamespace(sinks=(world.channel,), registry_url="", bootstrap=world.bootstrap))
+    world.shop.puts.clear()
+    with Running(world, "a") as first, Running(world, "b") as second:
+        eventually(lambda: first.feed.restored and second.feed.restored and len(first.lane._held) + len(second.lane._held) == len(held), within=60)
+        monkeypatch.setattr(allow.typer, "confirm", lambda question: False)
+        assert allow.run(Path("hub.yaml"), world.channel, False) == 1
+        assert f"{held[0]}: 20 would go to 0" in capsys.readouterr().out
+        assert world.shop.puts == []
+        assert allow.run(Path("hub.yaml"), world.channel, True) == 0
+        assert f"{len(held)} listings of {world.channel} go to 0" in capsys.readouterr().out
+        eventually(lambda: set(world.shop.stock.values()) == {0})
+        eventually(lambda: first.lane.ok and second.lane.ok and "held" not in outcomes().values())
+    assert sorted(put["id"] for put in world.shop.puts) == [f"n-{sku}" for sku in held]
+    assert allow.run(Path("hub.yaml"), world.channel, True) == 1
+    with pytest.raises(ConfigError):
+        allow.run(Path("hub.yaml"), "nobody", True)
+
+
+def test_drift_is_a_finding_in_the_log(world: World) -> None:
+    """Somebody raises a number in the shop: it is put right, and the finding lies in its topic once, keyed by channel and SKU,
+    however often the two are compared."""
+    world.shop.stock = {"n-MUG": 9}
+    world.item("MUG")
+    world.say("MUG", 5)
+    with Running(world, reconcile=0.2, sink=PLAIN) as running:
+        eventually(lambda: [told.outcome for told in world.ledger()][-1:] == ["accepted"])
+        world.shop.stock["n-MUG"] = 12
+        eventually(lambda: settled(world, MUG=5) and running.lane.idle)
+        world.shop.requests.clear()
+        eventually(lambda: world.shop.requests.count("/read") > 3)
+    [finding] = world.findings()
+    assert (finding.kind, finding.expected, finding.found, finding.units, finding.compensated) == ("channel_edit", 5, 12, 7, True)
+
+
 # a process of its own, killed -----------------------------------------------------------------------------------------
 
 WORKER = """
@@ -336,7 +403,7 @@ def test_the_part_runs_a_lane_for_each_channel(world: World, registry: str, shop
     """hub.deliver.main as the supervisor runs it, with a real registry: one channel is right although the other one's shop
     is not there at all, health names the one in trouble, and a stop ends both."""
     serde = RegistrySerde(registry)
-    serde.register_all([AVAILABILITY, ITEM, SENT, position_topic(world.domain)])
+    serde.register_all([AVAILABILITY, ITEM, SENT, COMMAND, DRIFT, position_topic(world.domain)])
     world.serde = serde
 
     class Own(Toy):

@@ -28,7 +28,7 @@ from hub.verify.command import run
 from hub.verify.main import PROCESSORS
 from hub.verify.source import KafkaSource
 from schemas.catalogue import key_of, partition_for, partition_key
-from schemas.records import Raw, StockEvent
+from schemas.records import Delivered, Raw, StockEvent
 from schemas.registry import RegistrySerde
 from streams.ports import Record
 from tests.support import eventually
@@ -177,7 +177,7 @@ def told(hub: Hub, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str], 
 
 def test_verify_proves_a_real_log_and_names_what_was_done_to_it(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     """Real engines: exit 0 and every order accounted for. Then, one after the other: retention, a doubled ledger entry, a changed
-    count and a number that is gone. The first is no difference; each of the others ends with 1 and its key."""
+    count, a number that is gone, and one that a channel was not told. The first is no difference; each of the others ends with 1 and its key."""
     work(hub)
     code, found, out = told(hub, capsys)
     assert (code, found) == (0, []), out
@@ -215,4 +215,12 @@ def test_verify_proves_a_real_log_and_names_what_was_done_to_it(hub: Hub, capsys
     assert code == 1
     assert f"availability {(number.key or b'').decode()}: expected a record, found none" in found, out
     assert len(found) == 4, out
-    assert out.endswith("verify FAILED: 4 differences\n")
+
+    gone, levels = number.key, {r.key: hub.serde.unframe(r.topic, r.value) for r in read_all(hub.bootstrap, number.topic) if r.value is not None}
+    level = next(level for key, level in levels.items() if key != gone and level.available)
+    sent = Delivered(channel=level.channel, sink="stock", key=level.sku, revision=level.revision, sent=level.available + 1, outcome="accepted", at=hub.now())
+    hub.produce(hub.framed("internal.deliver.sent", sent))
+    code, found, out = told(hub, capsys)
+    assert f"published {level.channel}|{level.sku}: expected {level.available} told, found {level.available + 1}" in found, out
+    assert "told       3 listings = right 0 + held 0 + refused 0 + to tell 2 + wrong 1\n" in out
+    assert out.endswith("verify FAILED: 5 differences\n")

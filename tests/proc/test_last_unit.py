@@ -55,7 +55,7 @@ def base(hub: Hub) -> str:
 
 def sound(hub: Hub) -> None:
     """The hub's own audit."""
-    report = verify(KafkaSource(hub.config.bootstrap, hub.serde), hub.config.domains, hub.config.places)
+    report = verify(KafkaSource(hub.config.bootstrap, hub.serde), hub.config.domains, hub.config.places, hub.config.sinks)
     assert report.ok, report.differences
 
 

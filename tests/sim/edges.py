@@ -103,7 +103,10 @@ class Edges:
         self.acked: set[str] = set()
         self.hooks: dict[str, tuple[str, int]] = {}  # event id -> native id, number
         self._inbox: list[tuple[Item, Callable[[int], None]]] = []
-        topics = ("position.toy", "internal.deliver.sent", "dead.deliver", "unified.item", "unified.order", "unified.stock", "event.stock-change")
+        topics = (
+            "position.toy", "internal.deliver.sent", "dead.deliver", "command.deliver", "event.stock-drift", "unified.item", "unified.order", "unified.stock",
+            "event.stock-change",
+        )  # fmt: skip
         for topic in topics:
             world.log.create(topic, 2)
         self.cluster = Cluster(world.scheduler, world.log, dict.fromkeys((*topics, RAW, AVAILABILITY), 2))
@@ -237,7 +240,7 @@ class Edges:
     # --- the lanes
 
     def _deliver(self, process: Process) -> None:
-        config = SimpleNamespace(bootstrap="", name="t", deliver=SimpleNamespace(reconcile_s=4.0, settle_s=2.0))
+        config = SimpleNamespace(bootstrap="", name="t", deliver=SimpleNamespace(reconcile_s=4.0, settle_s=2.0), places=SimpleNamespace(channels={}))
         connector: Any = SimpleNamespace(sink=self.sink, polls=())
         channel: Any = SimpleNamespace(name=CHANNEL, connector=connector, parsed=Settings(), limit=Bucket(1000, 1000), domain=CHANNEL)
         hub.deliver.main.keep(self._runtime(process, config), Serde(), channel)

@@ -11,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from hub.deliver import feed, ledger
 from hub.deliver.feed import AVAILABILITY, ITEM, Feed
+from hub.deliver.ledger import COMMAND
 from hub.errors import Retry
 
 POSITIONS = "position.toy"
@@ -38,7 +39,7 @@ class Consumer:
         self.made.append(self)
 
     def list_topics(self, timeout: float) -> Any:
-        return SimpleNamespace(topics=dict.fromkeys((ITEM, POSITIONS), SimpleNamespace(partitions={0: None})))
+        return SimpleNamespace(topics=dict.fromkeys((ITEM, POSITIONS, COMMAND), SimpleNamespace(partitions={0: None})))
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         found, self.box = self.box[:most], self.box[most:]
@@ -70,6 +71,9 @@ class Lane:
     def position(self, record: Any, at: int) -> None:
         self.told.append(f"position {record}")
 
+    def allow(self, record: Any) -> None:
+        self.told.append(f"allow {record}")
+
     def restore(self, told: Any) -> None:
         self.told.append("restored")
 
@@ -100,7 +104,7 @@ class Bench:
         self.feed.poll(0.0)
 
 
-ENDS = {AVAILABILITY: Message(AVAILABILITY, 1), ITEM: Message(ITEM, 0), POSITIONS: Message(POSITIONS, 0)}
+ENDS = {AVAILABILITY: Message(AVAILABILITY, 1), **{topic: Message(topic, 0) for topic in (ITEM, POSITIONS, COMMAND)}}
 
 
 @pytest.fixture
@@ -111,7 +115,8 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 @pytest.mark.parametrize("last", ENDS)
 def test_a_lane_is_restored_when_everything_has_been_read(last: str, bench: Bench) -> None:
-    """Numbers, listings and polls: with any of them missing nothing is restored and no offset is committed, for a lane that knows little looks idle."""
+    """Numbers, listings, polls and decisions: with any of them missing nothing is restored and no offset is committed: a lane that knows little looks
+    idle."""
     bench.poll(Message(AVAILABILITY, 0, b"toy|mug", b"7"), *(end for topic, end in ENDS.items() if topic != last))
     assert not bench.feed.restored
     assert "restored" not in bench.lane.told
@@ -132,7 +137,10 @@ def test_who_gets_other_partitions_is_restored_anew(bench: Bench) -> None:
     assert bench.lane.told == ["restored", "restored"]
 
 
-@pytest.mark.parametrize(("topic", "key", "told"), [(AVAILABILITY, b"toy|mug", "mug 7"), (ITEM, b"mug", "item 7"), (POSITIONS, b"toy|order", "position 7")])
+@pytest.mark.parametrize(
+    ("topic", "key", "told"),
+    [(AVAILABILITY, b"toy|mug", "mug 7"), (ITEM, b"mug", "item 7"), (POSITIONS, b"toy|order", "position 7"), (COMMAND, b"toy", "allow 7")],
+)
 def test_what_can_not_be_read_yet_is_kept(topic: str, key: bytes, told: str, bench: Bench) -> None:
     """While the registry is away; afterwards it is taken, once, and in its order."""
     bench.away = True

@@ -12,120 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub import metrics
-from hub.deliver.lane import Lane
-from hub.deliver.ledger import Origin
-from hub.errors import Retry, Stop
-from hub.http import Caller
-from hub.sdk import StockSink
-from schemas.records import Availability, Delivered, Item, ItemChannel, Position
-from tests.support.toy import Toy, ToySettings, ToyShop
-
-START = 1_790_000_000_000
-
-
-class Ledger:
-    """The topics of the ledger, in memory; `down` makes Kafka go away."""
-
-    def __init__(self) -> None:
-        self.told: dict[str, Delivered] = {}
-        self.all: list[Delivered] = []
-        self.letters: list[tuple[Origin, str, str]] = []
-        self.down = False
-
-    def write(self, records: Iterable[Delivered]) -> None:
-        if self.down:
-            raise Retry("no Kafka")
-        for record in records:
-            self.told[record.key] = record
-            self.all.append(record)
-
-    def dead(self, origin: Origin, reason: str, message: str) -> None:
-        self.letters.append((origin, reason, message))
-
-
-class Bench:
-    """A lane, its shop, its ledger and its clock. `restart` makes a new lane from what is in the topics."""
-
-    def __init__(self, sink: StockSink[Any] = Toy.sink, polled: bool = True, **stock: int) -> None:
-        self.shop, self.ledger, self.sink = ToyShop(), Ledger(), sink
-        self.shop.stock = {f"n-{sku}": quantity for sku, quantity in stock.items()}
-        self.now = 0.0
-        self.unified: dict[str, Availability] = {}
-        self.revision = 0
-        self.lane = self.start()
-        for sku in stock:
-            self.item(sku)
-        if polled:
-            self.lane.position(Position(channel="toy", stream="order", complete=True, passed_at=START - 1), START - 1)
-
-    def start(self) -> Lane:
-        caller = Caller("toy", Toy, ToySettings(), transport=self.shop.transport, wait=self.pass_time)
-        return Lane("toy", self.sink, ToySettings(), caller, self.ledger, monotonic=lambda: self.now, wall_ms=self.wall)
-
-    def restart(self) -> None:
-        self.lane = self.start()
-        self.lane.position(Position(channel="toy", stream="order", complete=True, passed_at=START - 1), START - 1)
-        for sku in [key.removeprefix("n-") for key in self.shop.stock]:
-            self.item(sku)
-        for sku, record in self.unified.items():
-            self.lane.availability(sku, record, origin(sku))
-        self.lane.restore(dict(self.ledger.told))
-
-    def wall(self) -> int:
-        return START + int(self.now * 1000)
-
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-
-    def item(self, sku: str) -> None:
-        listing = ItemChannel(channel="toy", native_id=f"n-{sku}", native={}, as_of=0)
-        self.lane.item(Item(sku=sku, channels=(listing,), revision=1, updated_at=0))
-
-    def say(self, sku: str, available: int | None, own: int = 0, status: Any = None, cause: int | None = None) -> None:
-        self.revision += 1
-        record = Availability(
-            channel="toy",
-            sku=sku,
-            status=status or ("unknown" if available is None else "known"),
-            available=available,
-            buffer=0,
-            waiting=0,
-            parts=(),
-            own=own,
-            cause_at=cause,
-            revision=self.revision,
-            updated_at=self.wall(),
-        )
-        self.unified[sku] = record
-        self.lane.availability(sku, record, origin(sku))
-        self.lane.applied(self.wall())
-
-    def orders_polled(self) -> None:
-        at = self.wall()
-        self.lane.position(Position(channel="toy", stream="order", complete=True, passed_at=at), at)
-        self.lane.applied(at + 1)
-
-    def drain(self) -> None:
-        """Rounds until there is nothing to do now."""
-        for _ in range(200):
-            if not self.lane.ready:
-                return
-            self.lane.work()
-        raise AssertionError("the lane does not come to rest")
-
-    def tell(self, sku: str, available: int, own: int = 0) -> int:
-        """Say it, drain, and return what the shop has."""
-        self.say(sku, available, own)
-        self.drain()
-        return self.shop.stock[f"n-{sku}"]
-
-    def writes(self) -> int:
-        return self.shop.requests.count("/put")
-
-
-def origin(sku: str) -> Origin:
-    """Where its availability lies."""
-    return Origin("unified.availability", 0, 7, f"toy|{sku}".encode(), b"value", [("h", b"1")], START)
+from hub.errors import Stop
+from schemas.records import Delivered, Position
+from tests.support.toy import Toy, ToySettings
+from tests.unit.deliver.bench import Bench, origin
 
 
 def test_a_number_is_put_and_remembered() -> None:
@@ -549,9 +439,9 @@ def test_what_the_channel_takes_back_is_a_cancel_on_its_way(early: bool) -> None
     assert bench.ledger.told["MUG"].sold == 0
 
 
-def findings() -> float:
-    """Drift findings so far."""
-    return float(metrics.drift_findings.labels("toy")._value.get())
+def counted(kind: str) -> float:
+    """Findings of this kind that the metric has seen."""
+    return float(metrics.stock_drift.labels("toy", kind)._value.get())
 
 
 def test_drift_is_found_and_mended() -> None:
@@ -562,7 +452,7 @@ def test_drift_is_found_and_mended() -> None:
     bench.now += 61
     bench.orders_polled()
     bench.drain()
-    before = findings()
+    raised, lowered = counted("channel_edit"), counted("unexplained")
     bench.shop.stock["n-MUG"] = 12
     bench.now += 61
     bench.drain()
@@ -572,7 +462,7 @@ def test_drift_is_found_and_mended() -> None:
     bench.drain()
     bench.now += 61
     bench.drain()
-    assert findings() == before + 1
+    assert counted("channel_edit") == raised + 1
     bench.shop.stock["n-MUG"] = 7
     bench.now += 61
     bench.drain()
@@ -583,7 +473,34 @@ def test_drift_is_found_and_mended() -> None:
     bench.now += 61
     bench.drain()
     assert bench.shop.stock["n-MUG"] == 9
-    assert findings() == before + 2
+    assert counted("unexplained") == lowered + 1
+    for _ in range(10):
+        bench.now += 61
+        bench.orders_polled()
+        bench.drain()
+    first, second = bench.ledger.findings
+    assert (first.kind, first.expected, first.found, first.units, first.compensated) == ("channel_edit", 9, 12, 3, True)
+    assert (second.kind, second.expected, second.found, second.units, second.compensated) == ("unexplained", 9, 7, -2, True)
+    assert first.finding_id != second.finding_id
+    assert "somebody has raised it there" in first.reason
+
+
+def test_an_order_that_the_channel_did_not_take_off_is_found() -> None:
+    """It shows 9, and an order over 2 of them has come: nobody raised anything, the number is put right, and the finding says why."""
+    bench = Bench(MUG=9)
+    bench.tell("MUG", 9)
+    bench.now += 61
+    bench.orders_polled()
+    bench.drain()
+    assert bench.tell("MUG", 7, own=2) == 7
+    for _ in range(4):
+        bench.now += 61
+        bench.orders_polled()
+        bench.drain()
+    assert bench.shop.stock["n-MUG"] == 7
+    [finding] = bench.ledger.findings
+    assert (finding.kind, finding.expected, finding.found, finding.units) == ("unexplained", 7, 9, 2)
+    assert finding.reason.endswith("there are orders for units that it has not taken off")
 
 
 def test_drift_is_not_settled_while_the_streams_stand_still() -> None:
@@ -680,6 +597,46 @@ def test_a_channel_that_does_not_lower_its_number_is_not_read_before_a_put() -> 
     bench.now += 61
     bench.drain()
     assert bench.shop.stock["n-MUG"] == 4
+    [finding] = bench.ledger.findings
+    assert (finding.channel, finding.sku, finding.kind, finding.expected, finding.found) == ("toy", "MUG", "channel_edit", 4, 11)
+
+
+def test_a_difference_that_lasts_is_one_finding() -> None:
+    """The channel can be read and not written, for ten minutes; and changed in the same way again afterwards, it is another."""
+    bench = Bench(sink=PLAIN, MUG=9)
+    bench.tell("MUG", 4)
+    for _ in range(2):
+        bench.shop.stock["n-MUG"] = 11
+        bench.shop.fail = lambda request: httpx2.Response(503) if request.url.path == "/put" else None
+        for _ in range(10):
+            bench.now += 61
+            bench.drain()
+        bench.shop.fail = lambda request: None
+        bench.now += 61
+        bench.drain()
+        assert bench.shop.stock["n-MUG"] == 4
+    assert [finding.found for finding in bench.ledger.findings] == [11, 11]
+    assert len({finding.finding_id for finding in bench.ledger.findings}) == 2
+
+
+def test_a_finding_waits_for_kafka() -> None:
+    """It cannot be written, so nothing is put right; when it can, it is there once."""
+    bench = Bench(sink=PLAIN, MUG=9)
+    bench.tell("MUG", 4)
+    bench.shop.stock["n-MUG"] = 11
+    bench.ledger.down = True
+    bench.now += 61
+    bench.drain()
+    assert bench.shop.stock["n-MUG"] == 11
+    assert not bench.lane.idle
+    bench.ledger.down = False
+    bench.now += 30
+    bench.drain()
+    assert len(bench.ledger.findings) == 1
+    bench.now += 31
+    bench.drain()
+    assert bench.shop.stock["n-MUG"] == 4
+    assert len(bench.ledger.findings) == 1
 
 
 # a law -------------------------------------------------------------------------------------------------------------------

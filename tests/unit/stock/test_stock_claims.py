@@ -329,8 +329,10 @@ def test_a_sale_in_one_channel_reaches_the_others() -> None:
         board.feed(claim("shopify:1042", rev, phase, want={"lyon": 2}, channel="shopify"))
         assert (board.sells("shopify").available, board.sells("square").available, board.sells("square").waiting) == (0, 1, 0)
         assert (board.sells("shopify").own, board.sells("square").own) == (2, 0)
+        assert (board.sells("shopify").ordered, board.sells("square").ordered) == (2, 2)
     board.feed(claim("shopify:1042", 4, "none", channel="shopify"))
     assert (board.sells("shopify").available, board.sells("square").available, board.sells("shopify").own) == (2, 3, 0)
+    assert (board.sells("shopify").ordered, board.sells("square").ordered) == (0, 0)
 
 
 def test_ledger_tells_what_happened() -> None:

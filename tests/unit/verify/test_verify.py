@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from hub.verify.command import lines, orders_line
+from hub.verify.command import lines, orders_line, told_line
 from hub.verify.main import Report, verify
-from tests.unit.verify.book import DOMAINS, PLACES, Lists, log
+from tests.unit.verify.book import DOMAINS, PLACES, SENT, SINKS, Lists, log
 
 QUOTED = "PIN%7CA%25"
 WHOLE = ["everything since the topics began"]
@@ -18,7 +18,7 @@ WHOLE = ["everything since the topics began"]
 
 def judged(source: Lists) -> Report:
     """What verify says."""
-    return verify(source, DOMAINS, PLACES)
+    return verify(source, DOMAINS, PLACES, SINKS)
 
 
 def differences(source: Lists) -> list[str]:
@@ -40,6 +40,7 @@ def test_a_log_that_the_processors_wrote_is_right() -> None:
     assert report.orders_in == 16 == report.orders.total()
     assert orders_line(report) == "orders     in 16 = applied 9 + duplicate 1 + superseded 1 + ignored 2 + dead 2 + parked 1"
     assert (report.ledgers, report.waiting_units) == (5, 11)
+    assert told_line(report) == "told       3 listings = right 3 + held 0 + refused 0 + to tell 0 + wrong 0"
     assert [line for line in lines(report) if line.startswith("normalise")] == [
         "normalise  in 26 = applied 22 + duplicate 0 + superseded 0 + ignored 1 + dead 2 + parked 1"
     ]
@@ -201,6 +202,17 @@ def claim_forgotten(source: Lists) -> list[str]:
     return ["holds web:1 MUG: expected {} held by stock"]
 
 
+def told_wrong(source: Lists) -> list[str]:
+    source.change(SENT, "web|stock|CUP", sent=3)
+    return ["published web|CUP: expected 2 told, found 3"]
+
+
+def told_what_was_sold(source: Lists) -> list[str]:
+    """Its two unread sales are given back."""
+    source.change(SENT, "web|stock|CUP", sold=5)
+    return ["published web|CUP: expected 0 told, found 2"]
+
+
 FAULTS: dict[str, Callable[[Lists], list[str]]] = {
     "ledger entry deleted": ledger_deleted,
     "ledger entry doubled": ledger_doubled,
@@ -223,6 +235,8 @@ FAULTS: dict[str, Callable[[Lists], list[str]]] = {
     "dead letter doubled": letter_doubled,
     "hold changed": hold_changed,
     "claim forgotten": claim_forgotten,
+    "told another number": told_wrong,
+    "told what was sold": told_what_was_sold,
 }
 
 
@@ -233,6 +247,60 @@ def test_a_planted_fault_is_named(fault: Callable[[Lists], list[str]]) -> None:
     named = fault(source)
     found = differences(source)
     assert [name for name in named if not any(name in line for line in found)] == [], found
+
+
+# --- what channels were told
+
+
+@pytest.mark.parametrize(
+    ("changes", "fate"),
+    [
+        ({"revision": 0}, "to tell"),
+        ({"outcome": "unknown", "pending": 3}, "to tell"),
+        ({"outcome": "held", "sent": 40}, "held"),
+        ({"outcome": "refused", "sent": None}, "refused"),
+    ],
+)
+def test_what_a_channel_has_not_been_told_is_no_difference(changes: dict[str, Any], fate: str) -> None:
+    """On its way, waiting for a person, or refused: counted, and the number does not matter."""
+    source = log()
+    source.change(SENT, "web|stock|CUP", **{"sent": 7, **changes})
+    report = judged(source)
+    assert report.ok, lines(report)
+    assert report.told == {"right": 2, fate: 1}
+
+
+def test_only_listings_of_channels_that_are_told_are_asked_for() -> None:
+    """A till that is never written to has no number; a number of an item that is listed no more is nobody's."""
+    source = log()
+    source.change("unified.item", "CUP", channels=())
+    source.change(SENT, "web|stock|CUP", sent=7)
+    report = judged(source)
+    assert report.ok, lines(report)
+    assert report.told == {"right": 2}
+    source.records.pop(SENT)
+    assert judged(source).told == {"to tell": 2}
+
+
+def test_while_channels_are_told_a_difference_must_last() -> None:
+    """Numbers are read before what was told: one that was told in between is read again."""
+
+    class Telling(Lists):
+        reads = 0
+
+        def read(self, topic: str) -> Any:
+            self.reads += topic == SENT
+            if topic == SENT and self.reads == 3:
+                self.double(SENT, self.last(SENT, "web|stock|CUP"))
+            found = super().read(topic)
+            if topic != SENT or self.reads != 2:
+                return found
+            return [r._replace(value=self.serde.frame(SENT, replace(self.decode(r), sent=9))) for r in found]
+
+    source = log()
+    telling = Telling(source.records, source.first, source.serde)
+    assert judged(telling).ok
+    assert telling.reads > 3
 
 
 # --- retention
