@@ -45,12 +45,14 @@ class LocationModel(Strict):
 
 
 class ChannelPolicyModel(Strict):
-    """`locations` names places or groups of them. `buffer` is a number of units or a part, "10%"; `floor` and `cap` are units."""
+    """`locations` names places or groups of them. `buffer` is a number of units or a part, "10%"; The others are units."""
 
     locations: list[str]
     buffer: NonNegativeInt | Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{1,2}%$")] = 0
     floor: NonNegativeInt = 0
     cap: NonNegativeInt | None = None
+    preorder_cap: NonNegativeInt = 0
+    backorder_cap: NonNegativeInt = 0
 
 
 class LocationsModel(Strict):
@@ -279,7 +281,7 @@ def _policy(channel: ChannelPolicyModel, model: LocationsModel, where: str) -> C
         raise ConfigError(f"{where}.cap", f"it is below the floor of {channel.floor}, so nothing would ever be sold", "{floor: 2, cap: 50}")
     part = channel.buffer if isinstance(channel.buffer, str) else ""
     units = 0 if part else int(channel.buffer)
-    return Channel(tuple(places), units, int(part.removesuffix("%") or 0), channel.floor, channel.cap)
+    return Channel(tuple(places), units, int(part.removesuffix("%") or 0), channel.floor, channel.cap, channel.preorder_cap, channel.backorder_cap)
 
 
 def _known(places: Sequence[str], model: LocationsModel, where: str) -> None:

@@ -62,6 +62,8 @@ class Channel:
     percent     the same in percent of what is left for it, rounded up; the greater of the two is kept back
     floor       fewer units than this are none: the last ones are not worth a disappointed customer
     cap         the most it is ever told, so that what lies beyond is no news to it; None: everything
+    preorder    the most it may sell of what is expected and not there yet
+    backorder   the most it may sell of what is neither there nor expected
     """
 
     locations: tuple[str, ...]
@@ -69,6 +71,8 @@ class Channel:
     percent: int = 0
     floor: int = 0
     cap: int | None = None
+    preorder: int = 0
+    backorder: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,14 @@ class Step(BaseModel):
     why: str
 
 
+class Ahead(BaseModel):
+    """What may be sold beyond what is there; never part of the number."""
+
+    preorder: Annotated[int, Field(description="units of what is expected")]
+    backorder: Annotated[int, Field(description="units beyond that")]
+    expected_at: Annotated[datetime | None, Field(description="when the next units are expected")]
+
+
 class AvailabilityAnswer(BaseModel):
     """What one channel may sell of one item, with the calculation. Units taken = free of the parts - what is left before the buffer."""
 
@@ -53,6 +61,7 @@ class AvailabilityAnswer(BaseModel):
     buffer: Annotated[int, Field(description="kept back for this channel")]
     floor: Annotated[int, Field(description="fewer units than this are told as none")]
     cap: Annotated[int | None, Field(description="it is never told more than this; null: everything")]
+    ahead: Annotated[Ahead | None, Field(description="null for a channel that sells nothing ahead")] = None
     steps: list[Step]
     explained: Annotated[bool, Field(description="false when these steps do not lead to the number: settings or the hub have changed since it was published")]
     own: Annotated[int, Field(description="units of the channel's own orders that the number already contains")]

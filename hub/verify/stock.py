@@ -47,9 +47,11 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
     """n = free of the channel's places - min(demand, free) by candidate set - buffer; 0 below the floor, at most the cap; for every known number."""
     by_sku: dict[str, dict[str, int]] = defaultdict(dict)
     short: dict[str, dict[str, int]] = defaultdict(dict)
+    coming: dict[str, dict[str, int]] = defaultdict(dict)
     for held in stock.values():
         by_sku[held.sku][held.location] = max(0, held.atp) if held.atp is not None else 0
         short[held.sku][held.location] = held.shortage
+        coming[held.sku][held.location] = held.incoming + held.inbound
     waiting = _waiting(claims, short, places)
     differences = []
     skus = {key.rsplit("|", 1)[-1] for key in published}
@@ -63,6 +65,9 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
                 expected = _available(by_sku[record.sku], waiting.get(record.sku, {}), policy)
                 if record.available != expected:
                     differences.append(Difference("availability", key, str(expected), str(record.available)))
+                told = None if record.ahead is None else (record.ahead.preorder, record.ahead.backorder)
+                if (later := _ahead(coming[record.sku], by_sku[record.sku], waiting.get(record.sku, {}), policy)) != told:
+                    differences.append(Difference("availability", f"{key} ahead", str(later), str(told)))
     for held in stock.values():
         for channel in places.channels:
             if not any(r.sku == held.sku for r in (published.get(f"{channel}|{_quoted(held.sku)}"),) if r is not None):
@@ -91,6 +96,20 @@ def _waiting(claims: Mapping[str, Any], short: Mapping[str, Mapping[str, int]], 
             if units and place in short.get(claim.sku, {}):
                 out[claim.sku][frozenset(candidates)] += units
     return out
+
+
+def _ahead(coming: Mapping[str, int], free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel) -> tuple[int, int] | None:
+    """Preorder and backorder units: what is on its way to the channel's places, less what waits there for more than is free."""
+    if not channel.preorder and not channel.backorder:
+        return None
+    there = sum(free.get(place, 0) for place in channel.locations)
+    left = there
+    for candidates, units in waiting.items():
+        left -= min(units, sum(free.get(place, 0) for place in candidates if place in channel.locations))
+    wanted = sum(units for candidates, units in waiting.items() if candidates & set(channel.locations))
+    owed = max(0, wanted - (there - max(0, left)))
+    way = sum(coming.get(place, 0) for place in channel.locations)
+    return min(channel.preorder, max(0, way - owed)), max(0, channel.backorder - max(0, owed - way))
 
 
 def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel) -> int:

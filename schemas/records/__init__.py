@@ -28,6 +28,7 @@ from schemas.records.raw import Door, Raw
 from schemas.records.stock import (
     Answer,
     Availability,
+    AvailabilityAhead,
     AvailabilityPart,
     AvailabilityStatus,
     AvailabilitySum,
@@ -65,6 +66,7 @@ __all__ = [
     "Allow",
     "Answer",
     "Availability",
+    "AvailabilityAhead",
     "AvailabilityPart",
     "AvailabilityStatus",
     "AvailabilitySum",

@@ -91,6 +91,17 @@ class AvailabilitySum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     settings: str
 
 
+class AvailabilityAhead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a channel may sell beyond what is there, never part of the number."""
+
+    # units of what is expected
+    preorder: int
+    # units that nobody has ordered from a supplier yet
+    backorder: int
+    # when the next units are expected at one of its places [ms]
+    expected_at: int | None
+
+
 class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one channel may sell of one SKU."""
 
@@ -110,6 +121,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     parts: tuple[AvailabilityPart, ...]
     # instead of parts, where the places are many
     sum: AvailabilitySum | None = None
+    # null for a channel that sells nothing ahead
+    ahead: AvailabilityAhead | None = None
     # units of this channel's own orders that the number already contains, net of cancels
     own: int = 0
     # free units of the parts that those who wait take off the number

@@ -59,7 +59,7 @@ class Region(NamedTuple):
 
 
 class Atlas:
-    """Sites and regions of one locations.yaml."""
+    """Sites and regions of one locations.yaml. `ahead`: whether any channel sells what is not there yet."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -69,6 +69,7 @@ class Atlas:
         for name, channel in places.channels.items():
             opens = tuple([place for place in channel.locations if place in places.locations and places.locations[place].opening == name])
             outlets.setdefault(channel.locations, []).append(Outlet(name, quote(name), channel, opens))
+        self.ahead = any(channel.preorder or channel.backorder for channel in places.channels.values())
         self.regions = tuple([self._region(locations, tuple(here)) for locations, here in outlets.items()])
 
     def _region(self, locations: tuple[str, ...], outlets: tuple[Outlet, ...]) -> Region:

@@ -22,12 +22,14 @@ class Offer(NamedTuple):
     """What a set of places has for the channels that sell from it, before what is kept back for each.
 
     `units` is None when no place is known. `waiting` counts the demand's missing units that could be served here, `taken` the
-    free units that are not offered because of them: what is free here - taken = units.
+    free units that are not offered because of them: what is free here - taken = units. `owed` units wait, or are asked back, and
+    nothing of what is free is for them.
     """
 
     units: int | None
     waiting: int
     taken: int = 0
+    owed: int = 0
 
 
 class Waiting(NamedTuple):
@@ -54,14 +56,15 @@ def waiting(demand: Iterable[Demand], channels: Mapping[str, Channel]) -> list[W
 
 def served(places: frozenset[str], total: int, free: Callable[[str], int], demand: Sequence[Waiting]) -> Offer:
     """The same as `offer` where the sum of what is free is known: only places that some, but not all, may be served from are looked at."""
-    left, waits = total, 0
+    left, waits, wanted = total, 0, 0
     for group in demand:
         here = group.places & places
         if here:
             waits += group.missing
+            wanted += group.missing + group.recalled
             left -= min(group.missing + group.recalled, total if here == places else sum(map(free, here)))
     left = max(0, left)
-    return Offer(left, waits, total - left)
+    return Offer(left, waits, total - left, max(0, wanted - (total - left)))
 
 
 def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Waiting]) -> Offer:
@@ -71,20 +74,26 @@ def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Wa
         if units is not None:
             known = True
             total += units
-    left, waiting = total, 0
+    left, waiting, wanted = total, 0, 0
     for group in demand:
         here = [units for place, units in zip(places, free, strict=True) if place in group.places]
         if here:
             waiting += group.missing
+            wanted += group.missing + group.recalled
             left -= min(group.missing + group.recalled, sum([units or 0 for units in here]))
     left = max(0, left)
-    return Offer(left if known else None, waiting, total - left)
+    return Offer(left if known else None, waiting, total - left, max(0, wanted - (total - left)))
 
 
 def buffer_of(units: int, rules: Channel) -> int:
     """Units kept back for a channel that could sell so many."""
     part = -(-units * rules.percent // 100)
     return part if part > rules.buffer else rules.buffer
+
+
+def ahead(coming: int, owed: int, rules: Channel) -> tuple[int, int]:
+    """(units a channel may sell of what is coming, units beyond that). Those who wait and get nothing of what is there come first."""
+    return min(rules.preorder, max(0, coming - owed)), max(0, rules.backorder - max(0, owed - coming))
 
 
 def number(units: int, buffer: int, rules: Channel) -> int:

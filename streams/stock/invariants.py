@@ -158,10 +158,12 @@ def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedCla
         group = (claim.channel, ()) if claim.candidates is None else ("", tuple(sorted(set(claim.candidates))))
         demand[(*group, "missing")] += missing
         demand[(*group, "recalled")] += sum(recall.values())
-        own[claim.channel] += claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values())
+        if not claim.order_id.startswith("transfer:"):  # nobody has bought what is only moved
+            own[claim.channel] += claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values())
         waiting |= {claim.order_id} if missing else set()
     for ended in closed:
-        own[ended.channel] += sum(ended.shipped.values())
+        if not ended.order_id.startswith("transfer:"):
+            own[ended.channel] += sum(ended.shipped.values())
     summed = Counter({(g.channel, g.candidates, "missing"): g.missing for g in state.demand})
     summed.update({(g.channel, g.candidates, "recalled"): g.recalled for g in state.demand})
     if +summed != +demand:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.records import Availability, AvailabilityPart, AvailabilitySum, SkuState
+from schemas.records import Availability, AvailabilityAhead, AvailabilityPart, AvailabilitySum, SkuState
+from streams.places import Channel
 from streams.stock.atlas import Outlet, Region
-from streams.stock.availability import Offer, Waiting, buffer_of, number, offer, served, waiting
+from streams.stock.availability import Offer, Waiting, ahead, buffer_of, number, offer, served, waiting
 from streams.stock.state import AVAILABILITY, Work, check_size
 
 
@@ -42,7 +43,7 @@ def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[st
     offered = served(region.places, total, lambda place: work.part(work.atlas.site(place)) or 0, demand)
     together = AvailabilitySum(free=total, known=count, settings=region.settings)
     check_size(total)
-    _tell(work, region, offered if count else Offer(None, offered.waiting, offered.taken), (), together, own)
+    _tell(work, region, offered if count else offered._replace(units=None), (), together, own)
 
 
 def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityPart, ...], together: AvailabilitySum | None, own: dict[str, int]) -> None:
@@ -55,12 +56,13 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
         buffer, units = buffer_of(offered.units or 0, rules), None
         if offered.units is not None and not (outlet.opens and _opens(work, outlet)):
             units = number(offered.units, buffer, rules)
+        later = _ahead(work, region, offered, rules) if rules.preorder or rules.backorder else None
         sold, address = own.get(name, 0), (AVAILABILITY, f"{outlet.quoted}|{quoted}")
         told: Availability | None = get(*address)
         revision = 1
         if told is not None:
             same = told.available == units and told.waiting == waits and told.taken == taken and told.buffer == buffer
-            if same and told.own == sold and told.parts == parts and told.sum == together:
+            if same and told.own == sold and told.parts == parts and told.sum == together and told.ahead == later:
                 continue
             revision = told.revision + 1
         work.puts[address] = Availability(
@@ -72,6 +74,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
             waiting=waits,
             parts=parts,
             sum=together,
+            ahead=later,
             own=sold,
             taken=taken,
             ordered=ordered,
@@ -79,6 +82,12 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
             revision=revision,
             updated_at=work.at,
         )
+
+
+def _ahead(work: Work, region: Region, offered: Offer, rules: Channel) -> AvailabilityAhead:
+    found = [work.coming(site) for site in region.sites]
+    preorder, backorder = ahead(sum([coming.units for coming in found]), offered.owed, rules)
+    return AvailabilityAhead(preorder=preorder, backorder=backorder, expected_at=min([c.at for c in found if c.at is not None], default=None))
 
 
 def _opens(work: Work, outlet: Outlet) -> bool:

@@ -16,6 +16,7 @@ from streams.step import Out
 from streams.stock.claims import Free, Hold, Said, fits, judge, named, recalls
 from streams.stock.reservations import carts_of, own
 from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Shelf, Work, check_size
+from streams.stock.transfers import CLAIM_PREFIX
 
 NAMED: Final = 64
 """Waiting claims that the SKU's record names; with more of them all open claims are read instead."""
@@ -192,7 +193,8 @@ def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None) -> S
         _add(demand, hold.claim, hold.missing, sum(hold.recall.values()))
         recalled += bool(hold.recall) - bool(hold.was_recalled)
     own = old.own
-    if arrived is not None and (sold := own_units(arrived.claim) - was_own):
+    sale = arrived is not None and not arrived.claim.order_id.startswith(CLAIM_PREFIX)
+    if arrived is not None and sale and (sold := own_units(arrived.claim) - was_own):
         own = {**own, arrived.claim.channel: own.get(arrived.claim.channel, 0) + sold}
     waiters, waiting = _waiting(work, old, changed)
     groups = tuple(

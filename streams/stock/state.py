@@ -7,7 +7,7 @@ and collects what has to be written; nothing of it is seen by anybody before the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -40,6 +40,16 @@ LEDGER: Final = "event.stock-change"
 LIMIT: Final = 2**31 - 1
 AHEAD: Final = 10 * 60_000
 """How far a source's clock may be ahead of the log [ms]."""
+
+
+class Coming(NamedTuple):
+    """Units on their way, and when the next are expected."""
+
+    units: int
+    at: int | None
+
+
+NOTHING: Final = Coming(0, None)
 
 
 class Work:
@@ -124,10 +134,18 @@ class Work:
 
     def moved(self) -> bool:
         """Whether any place has more or fewer units to give than before the step."""
-        for shelf in self.shelves.values():  # noqa: SIM110 - asked for every event, and a generator takes twice as long
+        for shelf in self.shelves.values():
             if shelf.touched and shelf.free() != shelf.was_free:
                 return True
-        return False
+        return self.atlas.ahead and any(shelf.touched and shelf.coming() != shelf.was_coming for shelf in self.shelves.values())
+
+    def coming(self, site: Site) -> Coming:
+        """What is on its way to a place."""
+        shelf = self.shelves.get(site.location)
+        if shelf is not None:
+            return shelf.coming()
+        stock: Stock | None = self.get(STOCK, f"{self.quoted}|{site.quoted}")
+        return Coming(stock.incoming + stock.inbound, stock.expected_at) if stock is not None else NOTHING
 
     def candidates(self, claim: Claim) -> tuple[str, ...]:
         """The claim's places in order of preference. A channel that the settings do not name sells from nowhere."""
@@ -206,6 +224,7 @@ class Shelf:
         "sellable",
         "site",
         "touched",
+        "was_coming",
         "was_free",
         "work",
     )
@@ -231,7 +250,7 @@ class Shelf:
             self.allocated = self.reserved = self.damaged = self.quality = self.missing = 0
             if self._ours():
                 self.sellable = 0
-        self.was_free = self.free()
+        self.was_free, self.was_coming = self.free(), self.coming()
         if self.sellable is None and self._ours():
             self.recount()
 
@@ -281,6 +300,10 @@ class Shelf:
     def free(self) -> int:
         """Units that may be promised; below zero when too many are. An unknown place has none to give."""
         return (self.sellable or 0) - self.rules.safety_stock - self.allocated - self.reserved
+
+    def coming(self) -> Coming:
+        """What is on its way here."""
+        return Coming(self.incoming + self.inbound, self.expected_at)
 
     def short(self) -> int:
         """Units promised that are not there. Safety stock may be used before a promise is broken."""
@@ -429,7 +452,7 @@ class Shelf:
             if counter == "on_hand":
                 told += units
         if (on_hand or 0) != was + told:
-            self.legs.append((f"{work.counted}|counted", "counted", "on_hand", (on_hand or 0) - was - told))
+            self.legs.append((f"{work.counted}|counted|{revision + 1}", "counted", "on_hand", (on_hand or 0) - was - told))
         for fact, kind, counter, units in self.legs:
             if units:
                 entry_id = f"{quote(fact)}|{self.key}|{counter}"

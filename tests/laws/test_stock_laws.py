@@ -17,12 +17,12 @@ from hub.errors import Refuse
 from hub.verify.stock import check_availability
 from schemas.catalogue import join_key
 from schemas.codec import decode, encode
-from schemas.records import Claim, Reserve, StockEvent
+from schemas.records import Claim, Reserve, StockEvent, TransferEvent
 from streams.places import Channel, Location, Places
 from streams.step import Fate
 from streams.stock import atlas, invariants, settle
 from streams.stock.availability import Offer, Waiting, buffer_of, number, offer
-from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, reserve
+from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, reserve, transfer
 
 COUNTERS = ("on_hand", "allocated", "reserved", "damaged", "quality_control", "missing")
 PLACES = Places(
@@ -34,7 +34,7 @@ PLACES = Places(
         "net": Location("till", measure="sellable"),
     },
     {
-        "web": Channel(("shop", "depot", "opened"), buffer=1),
+        "web": Channel(("shop", "depot", "opened"), buffer=1, preorder=3, backorder=2),
         "till": Channel(("shop", "net")),
         "all": Channel(("shelf", "net", "opened", "depot", "shop")),
     },
@@ -132,7 +132,7 @@ def test_nothing_counted_is_conserved(history: list[StockEvent | Claim]) -> None
 # everything ---------------------------------------------------------------------------------------------------------
 
 SOLD_BY = {"o1": "web", "o2": "till", "o3": "web", "o4": "gone"}
-Input = StockEvent | Claim | Reserve | int
+Input = StockEvent | Claim | Reserve | TransferEvent | int
 """An int moves the clock by so many minutes."""
 
 
@@ -149,8 +149,10 @@ class Story:
             dice = self.rng.random()
             if dice < 0.4:
                 yield self.claim()
-            elif dice < 0.6:
+            elif dice < 0.55:
                 yield self.reserve()
+            elif dice < 0.62:
+                yield self.transfer()
             elif dice < 0.9:
                 yield self.event()
             elif dice < 0.97:
@@ -198,6 +200,26 @@ class Story:
             owner=rng.choice(["", "o1", "o2", "o5", "cart"]),
             at=self.now - rng.choice([0, 0, 0, 1]) if self.now else 0,
             until=rng.choice([None, self.now, self.now + 5, self.now + 500]),
+        )
+
+    def transfer(self) -> TransferEvent:
+        rng = self.rng
+        id, origin, destination = rng.choice([("T1", "depot", "shop"), ("T2", None, "depot"), ("T3", "net", "opened")])
+        self.revs[id] += rng.choice([0, 1, 1, 1])
+        received = rng.randint(0, 3)
+        return transfer(
+            self.revs[id],
+            rng.choice(["draft", "ready", "in_transit", "in_transit", "received", "cancelled"]),
+            rng.randint(0, 4),
+            id=f"{id}-{self.now // 300}",
+            source=rng.choice(["hub", "till"]),
+            origin=origin,
+            destination=destination,
+            sent=rng.randint(0, 3) if origin else 0,
+            received=received,
+            damaged=rng.randint(0, received),
+            expected_at=rng.choice([None, self.now + 60]),
+            at=self.now,
         )
 
     def event(self) -> StockEvent:

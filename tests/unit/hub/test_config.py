@@ -90,10 +90,13 @@ def test_what_a_channel_may_sell_is_read_with_groups_and_parts(write: Any) -> No
     places = {
         "locations": {"lyon": {"authority": "hub"}, "dc": {"authority": "hub"}, "paris": {"authority": "hub"}},
         "groups": {"stores": ["paris", "lyon"]},
-        "channels": {"till": {"locations": ["stores", "dc"], "buffer": "10%", "floor": 2, "cap": 50}, "shop": {"locations": ["stores"], "buffer": 3}},
+        "channels": {
+            "till": {"locations": ["stores", "dc"], "buffer": "10%", "floor": 2, "cap": 50, "preorder_cap": 7, "backorder_cap": 1},
+            "shop": {"locations": ["stores"], "buffer": 3},
+        },
     }
     channels = load(write(hub(), places)).places.channels
-    assert channels["till"] == Channel(("paris", "lyon", "dc"), 0, 10, 2, 50)
+    assert channels["till"] == Channel(("paris", "lyon", "dc"), 0, 10, 2, 50, 7, 1)
     assert channels["shop"] == Channel(("paris", "lyon"), 3, 0, 0, None)
 
 

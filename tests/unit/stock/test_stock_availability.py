@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hub.verify.stock import check_availability
 from streams.places import Channel, Location, Places
-from tests.unit.stock.board import Board, claim, event
+from tests.unit.stock.board import Board, claim, event, minute, transfer
 
 
 def told(units: int, *, safety: int = 0, **rules: int) -> int | None:
@@ -54,3 +55,48 @@ def test_the_record_says_what_was_kept_back() -> None:
     assert (sells.available, sells.buffer, sells.waiting) == (27, 3, 10)
     board.feed(event("sale", 35, "dc", id="s"))
     assert (board.sells("web").available, board.sells("web").buffer) == (0, 1)
+
+
+def selling_ahead(**rules: int) -> Board:
+    """One place with a unit, five from a supplier tomorrow and two from the depot today; another channel sells only what is there."""
+    at = Places({"depot": Location("hub"), "dc": Location("hub")}, {"web": Channel(("dc",), **rules), "till": Channel(("dc",))})
+    board = Board(at)
+    board.feed(event("receipt", 2, "depot", id="d"))
+    board.feed(event("receipt", 1, "dc", id="r"))
+    board.feed(transfer(1, "ready", 5, id="PO", origin=None, destination="dc", expected_at=1440))
+    board.feed(transfer(1, "in_transit", 2, origin="depot", destination="dc", sent=2, expected_at=60))
+    return board
+
+
+def told_ahead(board: Board) -> tuple[int, int, int | None] | None:
+    ahead = board.sells("web").ahead
+    topics = ("unified.stock", "internal.stock.claim", "unified.availability")
+    found = [{key: kept for (of, key), kept in board.state.items() if of == topic} for topic in topics]
+    assert not check_availability(*found, board.processor.places)
+    return None if ahead is None else (ahead.preorder, ahead.backorder, ahead.expected_at)
+
+
+def test_what_is_expected_is_sold_ahead_up_to_a_cap() -> None:
+    """Apart from the number, with the next date; a channel without a cap is told nothing of it."""
+    board = selling_ahead(preorder=4, backorder=2)
+    assert (told_ahead(board), board.sells("web").available) == ((4, 2, minute(60)), 1)
+    assert (board.sells("till").ahead, board.sells("till").available) == (None, 1)
+    board.feed(transfer(2, "received", 2, origin="depot", destination="dc", sent=2, received=2))
+    assert (told_ahead(board), board.sells("web").available) == ((4, 2, minute(1440)), 3)
+    board.feed(transfer(2, "received", 5, id="PO", origin=None, destination="dc", received=5))
+    assert (told_ahead(board), board.sells("web").available) == ((0, 2, None), 8)
+
+
+def test_those_who_wait_have_it_first() -> None:
+    """Orders beyond what is there claim what is coming, and then what nobody has ordered yet; units that are taken back come first, too."""
+    board = selling_ahead(preorder=9, backorder=3)
+    assert told_ahead(board) == (7, 3, minute(60))
+    for units, left in ((3, (5, 3)), (8, (0, 3)), (10, (0, 1)), (20, (0, 0))):
+        board.feed(claim("o", units, unrouted=units))
+        told = told_ahead(board)
+        assert told is not None
+        assert told[:2] == left
+    board = selling_ahead(preorder=9)
+    board.feed(claim("o", 1, "firm", want={"dc": 1}))
+    board.feed(event("adjustment", -1, "dc", id="gone"))
+    assert told_ahead(board) == (6, 0, minute(60))
