@@ -37,7 +37,7 @@ def run(part: str, config_path: Path, slot: str) -> int:
     body: Callable[[Runtime], None] = import_module(BODIES[part]).run
 
     def ready_then_body(runtime: Runtime) -> None:
-        if part != "api":  # the api needs only SQL
+        if part != "api":  # which answers questions from SQL while Kafka is away
             wait_ready(runtime)
         if not runtime.stop.is_set():
             body(runtime)

@@ -9,12 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, update
 
-from hub.api.app import build
-from hub.api.desk import Desk
 from hub.store.tables import metadata, moment, progress
 from hub.store.writer import connect
-from schemas.registry import LocalSerde
-from tests.unit.store.told import AT, PLACES, Teller, item, level, offer
+from tests.unit.store.told import AT, Teller, item, level, offer
 
 
 @pytest.fixture
@@ -24,13 +21,6 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     Teller(made).tell(item("MUG"), level("MUG", "lyon", allocated=1), offer("MUG", "shop", 2, {"lyon": 2}))
     yield made
     made.dispose()
-
-
-@pytest.fixture
-def client(engine: Engine) -> Iterator[TestClient]:
-    """The API over it."""
-    with TestClient(build(engine, PLACES, Desk("127.0.0.1:1", LocalSerde()))) as made:
-        yield made
 
 
 def test_stock_names_every_place(client: TestClient) -> None:

@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import Engine
 
-from hub.api.app import build
 from hub.api.availability import explain
-from hub.api.desk import Desk
 from hub.store.tables import moment
-from hub.store.writer import connect
 from schemas.codec import to_json
 from schemas.records import Availability, AvailabilityPart
-from schemas.registry import LocalSerde
 from streams.places import Channel, Location, Places
 from streams.stock.availability import Waiting, buffer_of, number
 from streams.stock.availability import offer as offered
 from tests.unit.store.told import AT, PLACES, Teller, get, item, offer
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An empty store."""
-    made = connect(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
-def teller(engine: Engine) -> Teller:
-    """What topics tell it."""
-    return Teller(engine)
-
-
-@pytest.fixture
-def client(engine: Engine) -> Iterator[TestClient]:
-    """The API over it."""
-    with TestClient(build(engine, PLACES, Desk("127.0.0.1:1", LocalSerde()))) as made:
-        yield made
 
 
 def explained(record: Availability, rules: Channel | None = None) -> Any:

@@ -28,12 +28,6 @@ MOVED = {("unified.stock", 0): (0, 5, 0)}
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the store's file is, or is going to be."""
-    return tmp_path / "store.sqlite"
-
-
-@pytest.fixture
 def engine(path: Path) -> Iterator[Engine]:
     """A store that has read nothing yet, and waits for no lock: only what comes after the waiting is of interest."""
     made = connect(f"sqlite:///{path}")

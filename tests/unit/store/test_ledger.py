@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,20 +21,6 @@ from tests.unit.store.told import AT, IDS, Teller, entry, level
 ONE = dict.fromkeys(IDS, 1)
 LEDGER = ("event.stock-change", 0)
 STOCK = ("unified.stock", 0)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where the store's file is, or is going to be."""
-    return tmp_path / "store.sqlite"
-
-
-@pytest.fixture
-def engine(path: Path) -> Iterator[Engine]:
-    """An empty store."""
-    made = connect(f"sqlite:///{path}")
-    yield made
-    made.dispose()
 
 
 def kept(engine: Engine, sku: str = "MUG", location: str = "lyon") -> list[str]:

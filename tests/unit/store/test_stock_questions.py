@@ -2,45 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from hub.api.app import build
-from hub.api.desk import Desk
 from hub.api.stock import stock_of
 from hub.store.tables import moment
-from hub.store.writer import connect
-from schemas.registry import LocalSerde
 from tests.unit.store.told import AT, PLACES, Teller, entry, get, item, level
 
 ODD = ("A/B", "A|B", "50%", "A%2FB", "Ä b", "a?b#c", "X/nearest", "nearest", "../up")
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """An empty store."""
-    made = connect(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    yield made
-    made.dispose()
-
-
-@pytest.fixture
-def teller(engine: Engine) -> Teller:
-    """What topics tell it."""
-    return Teller(engine)
-
-
-@pytest.fixture
-def client(engine: Engine) -> Iterator[TestClient]:
-    """The API over it."""
-    with TestClient(build(engine, PLACES, Desk("127.0.0.1:1", LocalSerde()))) as made:
-        yield made
 
 
 # GET /stock/{sku} ---------------------------------------------------------------------------------------------------
