@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import httpx2
 import stamina
@@ -211,5 +211,16 @@ def _unpack(archive: Path, home: Path) -> None:
     with tempfile.TemporaryDirectory(dir=home.parent, suffix=_PART) as folder:
         unpacked = Path(folder, "home")
         with tarfile.open(archive) as source:
-            source.extractall(unpacked, filter="data")
+            if hasattr(tarfile, "data_filter"):
+                source.extractall(unpacked, filter="data")
+            else:  # a Python before 3.11.4
+                source.extractall(unpacked, [member for member in source if _inside(member)])
         unpacked.replace(home)
+
+
+def _inside(member: tarfile.TarInfo) -> bool:
+    """A plain file or folder of the archive's own. Raises TarError for anything else."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not (member.isfile() or member.isdir()):
+        raise tarfile.TarError(f"{member.name} is no file inside the archive's folder")
+    return True
