@@ -98,24 +98,25 @@ def _waiting(claims: Mapping[str, Any], short: Mapping[str, Mapping[str, int]], 
     return out
 
 
+def _left(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel) -> tuple[int, int]:
+    """(units taken by those who wait, units left) of what is free at the channel's places."""
+    total = sum(free.get(place, 0) for place in channel.locations)
+    taken = sum(min(units, sum(free.get(place, 0) for place in candidates if place in channel.locations)) for candidates, units in waiting.items())
+    return min(total, taken), max(0, total - taken)
+
+
 def _ahead(coming: Mapping[str, int], free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel) -> tuple[int, int] | None:
     """Preorder and backorder units: what is on its way to the channel's places, less what waits there for more than is free."""
     if not channel.preorder and not channel.backorder:
         return None
-    there = sum(free.get(place, 0) for place in channel.locations)
-    left = there
-    for candidates, units in waiting.items():
-        left -= min(units, sum(free.get(place, 0) for place in candidates if place in channel.locations))
     wanted = sum(units for candidates, units in waiting.items() if candidates & set(channel.locations))
-    owed = max(0, wanted - (there - max(0, left)))
+    owed = max(0, wanted - _left(free, waiting, channel)[0])
     way = sum(coming.get(place, 0) for place in channel.locations)
     return min(channel.preorder, max(0, way - owed)), max(0, channel.backorder - max(0, owed - way))
 
 
 def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel) -> int:
-    total = sum(free.get(place, 0) for place in channel.locations)
-    taken = sum(min(units, sum(free.get(place, 0) for place in candidates if place in channel.locations)) for candidates, units in waiting.items())
-    left = max(0, total - taken)
+    left = _left(free, waiting, channel)[1]
     left -= max(channel.buffer, ceil(Fraction(left * channel.percent, 100)))
     if left < max(1, channel.floor):
         return 0

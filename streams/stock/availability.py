@@ -55,7 +55,7 @@ def waiting(demand: Iterable[Demand], channels: Mapping[str, Channel]) -> list[W
 
 
 def served(places: frozenset[str], total: int, free: Callable[[str], int], demand: Sequence[Waiting]) -> Offer:
-    """The same as `offer` where the sum of what is free is known: only places that some, but not all, may be served from are looked at."""
+    """What is left of a sum of free units; only places that some, but not all, may be served from are looked at one by one."""
     left, waits, wanted = total, 0, 0
     for group in demand:
         here = group.places & places
@@ -74,15 +74,11 @@ def offer(places: Sequence[str], free: Sequence[int | None], demand: Sequence[Wa
         if units is not None:
             known = True
             total += units
-    left, waiting, wanted = total, 0, 0
-    for group in demand:
-        here = [units for place, units in zip(places, free, strict=True) if place in group.places]
-        if here:
-            waiting += group.missing
-            wanted += group.missing + group.recalled
-            left -= min(group.missing + group.recalled, sum([units or 0 for units in here]))
-    left = max(0, left)
-    return Offer(left if known else None, waiting, total - left, max(0, wanted - (total - left)))
+    if not demand:  # as good as always
+        return Offer(total if known else None, 0)
+    there = dict(zip(places, free, strict=True))
+    offered = served(frozenset(places), total, lambda place: there[place] or 0, demand)
+    return offered if known else offered._replace(units=None)
 
 
 def buffer_of(units: int, rules: Channel) -> int:
