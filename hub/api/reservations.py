@@ -76,18 +76,28 @@ def router(engine: Engine, places: Places, desk: Desk) -> APIRouter:
     made = APIRouter()
     now = clock()
 
-    async def ask(reservation_id: str, sku: str, action: ReserveAction, response: Response, *, good: str, owner: str = "-", **more: object) -> Reservation:
+    async def ask(
+        reservation_id: str,
+        sku: str,
+        action: ReserveAction,
+        response: Response,
+        *,
+        good: str,
+        owner: str = "-",
+        quantity: int = 0,
+        locations: tuple[str, ...] = (),
+        seconds: int | None = None,
+    ) -> Reservation:
         at = now()
-        seconds = more.pop("seconds", None)
-        until = at + seconds * 1000 if isinstance(seconds, int) else None
         command = Reserve(
             reservation_id=reservation_id,
             owner=owner,
             sku=_known(engine, sku),
+            quantity=quantity,
+            locations=locations,
             action=action,
-            expires_at=until,
+            expires_at=None if seconds is None else at + seconds * 1000,
             at=at,
-            **{"quantity": 0, "locations": (), **more},  # type: ignore[arg-type]
         )
         try:
             said = await desk.ask(command)

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 Outcome = Literal["accepted", "refused", "unchanged", "unknown", "held"]
-DriftKind = Literal["channel_edit", "ledger", "published", "unexplained"]
+DriftKind = Literal["channel_edit", "unexplained"]
 
 
 class Allow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -63,8 +63,7 @@ class StockDrift(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     channel: str
     # item
     sku: str
-    # channel_edit: somebody changed it in the channel; ledger: counters and ledger differ; published: the channel was told another number than was
-    # published; unexplained: its sales and its orders differ
+    # channel_edit: somebody changed it in the channel; unexplained: its sales and its orders differ
     kind: DriftKind
     # what the channel should have shown
     expected: int
