@@ -163,6 +163,7 @@ static int next_put(Walk *walk, const Layout *layout, PyObject **address, PyObje
 /* --- take */
 
 #define TALLIES 16
+#define MANY 256 /* as in streams/store.py */
 
 typedef struct {
     PyObject *source, *fate;
@@ -835,7 +836,11 @@ static int member_comes(PyObject *members, PyObject *group, PyObject *key) {
     PyObject *found = PyDict_GetItemWithError(members, group);
     if (found == NULL)
         return PyErr_Occurred() || PyDict_SetItem(members, group, key) < 0 ? -1 : 1;
+    if (PyDict_CheckExact(found))
+        return PyDict_SetItem(found, key, Py_None) < 0 ? -1 : 1;
     if (PyList_CheckExact(found)) {
+        if (PyList_GET_SIZE(found) >= MANY)
+            return 0;
         Py_ssize_t place = place_in(found, key);
         return place < 0 || PyList_Insert(found, place, key) < 0 ? -1 : 1;
     }
@@ -850,6 +855,10 @@ static int member_goes(PyObject *members, PyObject *group, PyObject *key) {
     PyObject *found = PyDict_GetItemWithError(members, group);
     if (found == NULL)
         return PyErr_Occurred() ? -1 : 0;
+    if (PyDict_CheckExact(found)) {
+        int there = PyDict_GET_SIZE(found) > 2 ? PyDict_Contains(found, key) : 0; /* the last but one goes in Python */
+        return there < 1 ? there : PyDict_DelItem(found, key) == 0 ? 1 : -1;
+    }
     if (!PyList_CheckExact(found))
         return PyDict_DelItem(members, group) == 0 ? 1 : -1;
     Py_ssize_t place = place_in(found, key);
@@ -968,7 +977,7 @@ static PyObject *merge(PyObject *module, PyObject *args) {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *puts, *decoded, *values, *twin, *keys, *find, *decode;
+    PyObject *puts, *decoded, *values, *twin, *keys, *find, *decode, *memo;
 } View;
 
 static int view_traverse(View *view, visitproc visit, void *arg) {
@@ -979,6 +988,7 @@ static int view_traverse(View *view, visitproc visit, void *arg) {
     Py_VISIT(view->keys);
     Py_VISIT(view->find);
     Py_VISIT(view->decode);
+    Py_VISIT(view->memo);
     return 0;
 }
 
@@ -990,6 +1000,7 @@ static int view_clear(View *view) {
     Py_CLEAR(view->keys);
     Py_CLEAR(view->find);
     Py_CLEAR(view->decode);
+    Py_CLEAR(view->memo);
     return 0;
 }
 
@@ -1000,8 +1011,9 @@ static void view_dealloc(View *view) {
 }
 
 static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *names) {
-    PyObject *puts, *decoded, *values, *get, *keys, *find, *decode;
-    if (!PyArg_ParseTuple(args, "O!O!O!OOOO", &PyDict_Type, &puts, &PyDict_Type, &decoded, &PyDict_Type, &values, &get, &keys, &find, &decode))
+    PyObject *puts, *decoded, *values, *get, *keys, *find, *decode, *memo;
+    if (!PyArg_ParseTuple(args, "O!O!O!OOOOO!", &PyDict_Type, &puts, &PyDict_Type, &decoded, &PyDict_Type, &values, &get, &keys, &find, &decode,
+                          &PyDict_Type, &memo))
         return NULL;
     View *view = (View *)type->tp_alloc(type, 0);
     if (view == NULL)
@@ -1013,6 +1025,7 @@ static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *names) {
     view->keys = Py_NewRef(keys);
     view->find = Py_NewRef(find);
     view->decode = Py_NewRef(decode);
+    view->memo = Py_NewRef(memo);
     return (PyObject *)view;
 }
 
@@ -1044,14 +1057,15 @@ static PyObject *view_get(View *view, PyObject *const *args, Py_ssize_t n, PyObj
 }
 
 PyDoc_STRVAR(get_doc, "The state record, or None.");
-PyDoc_STRVAR(view_doc, "View(puts, decoded, values, get, keys, find, decode): `get` is asked for what is neither put nor decoded, and may be there;\n"
-                       "the last three are handed on.");
+PyDoc_STRVAR(view_doc, "View(puts, decoded, values, get, keys, find, decode, memo): `get` is asked for what is neither put nor decoded, and may be there;\n"
+                       "the last four are handed on.");
 
 static PyMethodDef view_methods[] = {{"get", (PyCFunction)(void (*)(void))view_get, METH_FASTCALL | METH_KEYWORDS, get_doc}, {NULL, NULL, 0, NULL}};
 
 static PyMemberDef view_members[] = {{"keys", T_OBJECT_EX, offsetof(View, keys), READONLY, NULL},
                                      {"find", T_OBJECT_EX, offsetof(View, find), READONLY, NULL},
                                      {"decode", T_OBJECT_EX, offsetof(View, decode), READONLY, NULL},
+                                     {"memo", T_OBJECT_EX, offsetof(View, memo), READONLY, NULL},
                                      {NULL}};
 
 static PyTypeObject ViewType = {PyVarObject_HEAD_INIT(NULL, 0).tp_name = "streams._quick.View",

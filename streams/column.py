@@ -153,6 +153,8 @@ class Column:
 
     def drop(self) -> None:
         """The turn never was."""
+        if self._overlay.puts:
+            self.memory.memo.clear()
         self.memory.unpop(self._popped)
         self._arrived.extendleft(reversed(self._shown))
         self.book.drop()
@@ -482,6 +484,7 @@ class Column:
             for out in step.outputs:
                 self._frame(out.topic, out.record)
         except Unwritable as error:
+            self.memory.memo.clear()
             raise Refuse(str(error), error.reason) from error
 
     def _frame(self, topic: str, record: Any) -> bytes:

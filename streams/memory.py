@@ -44,6 +44,7 @@ class Memory:
         self.aggregate = aggregate
         self._serde = serde
         self.store: Store = store or DictStore(states, aggregate)
+        self.memo: dict[Any, Any] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -227,6 +228,7 @@ class Memory:
         for decoded in self.decoded.values():  # a view may still hold them
             decoded.clear()
         self.values.clear()
+        self.memo.clear()
         self._begin()
 
     def _note(self, topic: str, key: str, wake: int | None, waits: str | None) -> None:
@@ -268,6 +270,7 @@ class Overlay:
         self._memory = memory
         self._tables = tables
         self._serde = serde
+        self.memo = memory.memo
         self.changed: dict[Address, dict[str, bool]] = {}  # (topic, aggregate) -> key -> whether it is there
         self.groups: dict[Address, str] = {}  # aggregates of the records that have come or gone
 
@@ -275,7 +278,7 @@ class Overlay:
         """What a processor is shown: this, with `get` compiled for what is put, decoded or not there."""
         if quick.library is None:
             return self
-        shown: View = quick.library.View(self.puts, self._memory.decoded, self._memory.values, self.get, self.keys, self.find, self.decode)
+        shown: View = quick.library.View(self.puts, self._memory.decoded, self._memory.values, self.get, self.keys, self.find, self.decode, self.memo)
         return shown
 
     def get(self, topic: str, key: str) -> Any | None:

@@ -140,8 +140,12 @@ class DeadLetter(msgspec.Struct, frozen=True):
 class View(Protocol):
     """Read-only state of one column, as it is after everything before this input.
 
-    `get` works for every record of the column, not only the aggregate's own.
+    `get` works for every record of the column, not only the aggregate's own. `memo` is the processor's own: whatever it has worked out from
+    the records and would have to work out again. It is emptied whenever a step that was answered does not come true, and at any time
+    besides; so a step changes it only once nothing more can be refused, and never writes what does not follow from the records.
     """
+
+    memo: dict[Any, Any]
 
     def get(self, topic: str, key: str) -> Any | None:
         """The state record, or None. Decoded on first touch."""

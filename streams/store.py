@@ -120,17 +120,23 @@ class Store(Protocol):
         """Let go; what was flushed stays."""
 
 
+MANY: Final = 256
+"""A group of more members is kept unsorted: nobody asks for a large one often, and each new member would have to move half of it."""
+
+
 class Groups(Generic[T]):
-    """Members of groups, sorted. A group of one costs no list: most are."""
+    """Members of groups. A group of one costs no list: most are; one of many is a dict, sorted when somebody asks."""
 
     def __init__(self) -> None:
         self._groups: dict[str, Any] = {}
 
     def of(self, group: str) -> Sequence[T]:
-        """The group's members; not to be changed."""
+        """The group's members, sorted; not to be changed."""
         found = self._groups.get(group)
         if found is None:
             return ()
+        if type(found) is dict:
+            return sorted(found)
         return found if type(found) is list else (found,)
 
     def add(self, group: str, member: T) -> None:
@@ -138,20 +144,27 @@ class Groups(Generic[T]):
         found = self._groups.get(group)
         if found is None:
             self._groups[group] = member
-        elif type(found) is list:
+        elif type(found) is dict:
+            found[member] = None
+        elif type(found) is not list:
+            self._groups[group] = sorted((found, member))
+        elif len(found) < MANY:
             insort(found, member)
         else:
-            self._groups[group] = sorted((found, member))
+            self._groups[group] = dict.fromkeys([*found, member])
 
     def remove(self, group: str, member: T) -> None:
         """One less."""
         found = self._groups[group]
-        if type(found) is not list:
+        if type(found) is dict:
+            del found[member]
+        elif type(found) is list:
+            found.pop(bisect_left(found, member))
+        else:
             del self._groups[group]
             return
-        found.pop(bisect_left(found, member))
         if len(found) == 1:
-            self._groups[group] = found[0]
+            self._groups[group] = next(iter(found))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._groups)

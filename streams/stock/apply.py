@@ -199,9 +199,9 @@ class StockProcessor:
         if not event.aggregate:
             return Step()
         work = Work(view, self.atlas, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
-        for location in self.places.locations:
-            shelf = work.shelf(location)
-            shelf.touched = shelf.touched or shelf.before is not None
+        for location in [split_key(key)[1] for key in view.keys(STOCK, event.aggregate)]:
+            if location in self.places.locations:
+                work.shelf(location).touched = True
         settle(work, None, everybody=True)
         publish(work, sums(work, None, 0, None), everybody=True)
         return work.step()

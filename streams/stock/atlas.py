@@ -5,7 +5,7 @@ Channels that sell from the same places are one region: a step looks at the plac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -71,11 +71,25 @@ class Atlas:
             outlets.setdefault(channel.locations, []).append(Outlet(name, quote(name), channel, opens))
         self.ahead = any(channel.preorder or channel.backorder for channel in places.channels.values())
         self.regions = tuple([self._region(locations, tuple(here)) for locations, here in outlets.items()])
+        self._of_place: dict[str, list[int]] = {}
+        self._of_channel: dict[str, int] = {}
+        for n, region in enumerate(self.regions):
+            for place in region.locations:
+                self._of_place.setdefault(place, []).append(n)
+            for outlet in region.outlets:
+                self._of_channel[outlet.name] = n
 
     def _region(self, locations: tuple[str, ...], outlets: tuple[Outlet, ...]) -> Region:
         sites = tuple(map(self.site, locations))
         settings = blake2b(repr(sites).encode(), digest_size=8).hexdigest() if len(sites) > MANY else ""
         return Region(locations, sites, outlets, frozenset(locations), settings)
+
+    def around(self, places: Iterable[str], channels: Iterable[str]) -> list[Region]:
+        """The regions that one of these places lies in, or one of these channels sells from; a place may be in none."""
+        found = {self._of_channel[channel] for channel in channels if channel in self._of_channel}
+        for place in places:
+            found.update(self._of_place.get(place, ()))
+        return [self.regions[n] for n in sorted(found)]
 
     def distances(self, location: str) -> Mapping[str, float]:
         """Kilometres from here to every place whose position is known; nothing when this one's is not."""

@@ -65,6 +65,17 @@ def anchor(book: CountKept | None, physical: CountKept | None) -> Anchor | None:
     return Anchor(book, False, physical) if book is not None else None
 
 
+def carries_on(before: Anchor | None, now: Anchor | None) -> bool:
+    """Whether every fact that is part of one count is part of the other: the same kind of count by the same system, later in every clock."""
+    if before is None or now is None or before.physical != now.physical or before.rests_on != now.rests_on:
+        return before is None
+    was, kept = before.kept, now.kept
+    if before.physical:
+        return _begun(was) <= _begun(kept)
+    same = was.source == kept.source and was.covers.keys() == kept.covers.keys()
+    return same and was.as_of <= kept.as_of and all(was.covers[origin] <= kept.covers[origin] for origin in was.covers)
+
+
 def inside(at: Anchor, entry: Entry, hub: str, rules: Rules = EXACT) -> Inside:
     """Whether the anchor's number contains the fact already. `hub` is the name of our own book, which records by log time."""
     if at.physical:
@@ -76,9 +87,12 @@ def inside(at: Anchor, entry: Entry, hub: str, rules: Rules = EXACT) -> Inside:
     return _recorded_in_the_book(at.kept, entry, hub, rules)
 
 
+def _begun(count: CountKept) -> int:
+    return count.begun_at if count.begun_at is not None else count.as_of
+
+
 def _seen_on_the_shelf(count: CountKept, entry: Entry, rules: Rules) -> Inside:
-    begun = count.begun_at if count.begun_at is not None else count.as_of
-    if entry.at <= begun - rules.skew:
+    if entry.at <= _begun(count) - rules.skew:
         return Inside.YES
     return Inside.NO if entry.at > count.as_of + rules.skew else Inside.MAYBE
 

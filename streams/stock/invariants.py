@@ -177,6 +177,7 @@ def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedCla
 
 
 def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) -> Iterator[str]:
+    sums: SkuState | None = view.get("internal.stock.sku", join_key(sku))
     for name, channel in places.channels.items():
         record: Availability | None = view.get("unified.availability", join_key(name, sku))
         if record is None:
@@ -190,6 +191,9 @@ def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) ->
             yield f"{name}: {record.status} {record.available}, {read} are known"
         if record.available is not None and not 0 <= record.available <= sum(max(0, _free(places, stocks, location)) for location in read):
             yield f"{name}: sells {record.available}, more than there is"
+        sold = sums.own.get(name, 0) if sums is not None else 0
+        if record.own != sold:
+            yield f"{name}: has sold {record.own} by its record, {sold} by the claims"
         free = record.sum.free if record.sum is not None else sum(part.free or 0 for part in record.parts)
         left = free - record.taken - record.buffer
         told = 0 if left < max(1, channel.floor) else left if channel.cap is None else min(left, channel.cap)

@@ -15,11 +15,11 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
     """Write every place that was touched and every channel's number that changed. `everybody`: what is known of a place may have changed."""
     for shelf in work.shelves.values():
         shelf.write()
-    before = work.state()
-    if before is not None and not everybody and (state is before or (state.demand == before.demand and state.own == before.own)) and not work.moved():
+    regions = work.atlas.regions if everybody else _concerned(work, state)
+    if not regions:
         return
     demand = waiting(state.demand, work.atlas.places.channels) if state.demand else ()
-    for region in work.atlas.regions:
+    for region in regions:
         if region.settings:
             _of_many(work, region, demand, state.own, everybody)
         else:
@@ -27,6 +27,18 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
             offered = offer(region.locations, free, demand)
             parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
             _tell(work, region, offered, parts, None, state.own)
+
+
+def _concerned(work: Work, state: SkuState) -> Sequence[Region]:
+    """Regions whose channels may have another number: those of the places that have more or fewer units to give, and those of the channels that sold."""
+    before, atlas = work.state(), work.atlas
+    if before is None or (state is not before and state.demand != before.demand):
+        return atlas.regions
+    moved, own = work.moved(), before.own
+    sold = [] if state.own == own else [channel for channel, units in state.own.items() if units != own.get(channel, 0)]
+    if not moved and not sold:
+        return ()
+    return atlas.regions if len(atlas.regions) == 1 else atlas.around(moved, sold)
 
 
 def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[str, int], everybody: bool) -> None:

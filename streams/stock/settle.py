@@ -68,7 +68,7 @@ def _nobody(work: Work) -> bool:
 
 def _disturbs(work: Work, arrived: Hold | None) -> bool:
     """Whether anything has changed that another claim's answer depends on: units free, or what the arrived claim holds and how."""
-    return work.moved() or (arrived is not None and bool(arrived.held or arrived.was_held))
+    return bool(work.moved() or (arrived is not None and (arrived.held or arrived.was_held)))
 
 
 def _crew(work: Work, arrived: Hold | None, everybody: bool) -> list[Hold]:

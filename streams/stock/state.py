@@ -52,6 +52,19 @@ class Coming(NamedTuple):
 NOTHING: Final = Coming(0, None)
 
 
+FEW: Final = 64
+"""So many facts at a place are read for every count. Of more it is remembered which ones a count contains: a later count contains them too."""
+TAILS: Final = 10_000
+"""Places whose facts are remembered at most."""
+
+
+class Tail(NamedTuple):
+    """Keys of a place's facts, without those that are part of `anchor`."""
+
+    anchor: counts.Anchor | None
+    keys: set[str]
+
+
 class Work:
     """One step over one SKU. `cause` is the event's id, `cause_at` when it occurred, where there is one."""
 
@@ -75,6 +88,7 @@ class Work:
         "reason",
         "shelves",
         "sku",
+        "tails",
         "view",
         "wakes",
     )
@@ -88,6 +102,7 @@ class Work:
         self.wakes: dict[tuple[str, str], int] = {}
         self.outputs: list[Out] = []
         self.shelves: dict[str, Shelf] = {}
+        self.tails: dict[str, Tail] = {}
         self.holds: dict[str, Hold] = {}
         self.feeds: dict[str, bool] = {}
         self.reason: str | None = None
@@ -98,6 +113,8 @@ class Work:
 
     def step(self, fate: Fate = Fate.APPLIED, again: Sequence[str] = ()) -> Step:
         """What has to be written. The working copies are over."""
+        if self.tails or self.view.memo:
+            self._remember()
         self.shelves.clear()  # they know this step, and it knows them: a circle would stay until the collector comes by
         self.carts = None
         return Step(puts=self.puts, wakes=self.wakes, outputs=self.outputs, fate=fate, again=again)
@@ -126,18 +143,22 @@ class Work:
             if not self.opened(site):
                 return None
             stock: Stock | None = self.get(STOCK, f"{self.quoted}|{site.quoted}")
-            if stock is not None and (sellable := stock.sellable) is not None:
+            if stock is None:
+                return 0  # it is known there, and there is none
+            if (sellable := stock.sellable) is not None:
                 units = sellable - site.rules.safety_stock - stock.allocated - stock.reserved
                 return units if units > 0 else 0
             shelf = self.shelf(site.location)
         return shelf.part()
 
-    def moved(self) -> bool:
-        """Whether any place has more or fewer units to give than before the step."""
-        for shelf in self.shelves.values():
-            if shelf.touched and shelf.free() != shelf.was_free:
-                return True
-        return self.atlas.ahead and any(shelf.touched and shelf.coming() != shelf.was_coming for shelf in self.shelves.values())
+    def moved(self) -> list[str]:
+        """Places that have more or fewer units to give than before the step, or to wait for where any channel sells those."""
+        ahead = self.atlas.ahead
+        return [
+            shelf.location
+            for shelf in self.shelves.values()
+            if shelf.touched and (shelf.free() != shelf.was_free or (ahead and shelf.coming() != shelf.was_coming))
+        ]
 
     def coming(self, site: Site) -> Coming:
         """What is on its way to a place."""
@@ -175,11 +196,29 @@ class Work:
             self.hold(split_key(key)[1])
         return [hold for hold in self.holds.values() if hold.claim.phase != "none"]
 
-    def entries(self, location: str) -> list[Entry]:
-        """Facts at a place that are still kept one by one."""
-        prefix = f"{self.quoted}|{quote(location)}|"
-        kept = [self.view.get(ENTRY, key) for key in self.view.keys(ENTRY, self.sku) if key.startswith(prefix)]
-        return kept + [record for (topic, key), record in self.puts.items() if topic == ENTRY and key.startswith(prefix)]
+    def entries(self, shelf: Shelf) -> list[Entry]:
+        """Facts at a place that are kept one by one, less those that its number is known to contain."""
+        prefix = f"{shelf.key}|"
+        tail: Tail | None = self.view.memo.get(shelf.key)
+        if tail is not None and not counts.carries_on(tail.anchor, shelf.anchor):
+            tail = None
+        keys = [key for key in self.view.keys(ENTRY, self.sku) if key.startswith(prefix)] if tail is None else tail.keys
+        found: dict[str, Entry] = {key: entry for key in keys if (entry := self.get(ENTRY, key)) is not None}
+        found |= {key: record for (topic, key), record in self.puts.items() if topic == ENTRY and key.startswith(prefix)}
+        if tail is not None or len(found) > FEW:
+            self.tails[shelf.key] = Tail(shelf.anchor, {key for key, entry in found.items() if not shelf.contains(entry)})
+        return list(found.values())
+
+    def _remember(self) -> None:
+        """What this step has made of the tails."""
+        memo = self.view.memo
+        if len(memo) + len(self.tails) > TAILS:
+            memo.clear()
+        memo.update(self.tails)
+        if memo:
+            for (topic, key), record in self.puts.items():
+                if topic == ENTRY and (tail := memo.get(key.rpartition("|")[0])) is not None:
+                    (tail.keys.discard if record is None else tail.keys.add)(key)
 
     def free(self, hold: Hold, location: str) -> int:
         """Units that any claim like this one may take at a place, below zero where it is over-promised."""
@@ -296,6 +335,10 @@ class Shelf:
     def known(self) -> int | None:
         """Sellable units as far as anybody can rely on them: 0 for what a completely read place does not carry."""
         return self.sellable if self.sellable is not None or not self.work.opened(self.site) else 0
+
+    def contains(self, entry: Entry) -> bool:
+        """Whether the number rests on a count that a fact is part of."""
+        return self.anchor is not None and counts.inside(self.anchor, entry, HUB, self.site.clocks) is counts.Inside.YES
 
     def free(self) -> int:
         """Units that may be promised; below zero when too many are. An unknown place has none to give."""
@@ -425,7 +468,7 @@ class Shelf:
         """Rest on the counts kept now, and on the facts that they do not contain."""
         self.touched = True
         count, anchor, measure = self.count, self.anchor, self.measure
-        units = counts.value(anchor, measure, self.work.entries(self.location), HUB, self.site.clocks)
+        units = counts.value(anchor, measure, self.work.entries(self), HUB, self.site.clocks)
         if anchor is not None and not anchor.physical and anchor.kept.source != HUB:
             units += counts.project(measure, count.base_sellable, count.base_unsellable, count.base_allocated)
         if measure == counts.ON_HAND:

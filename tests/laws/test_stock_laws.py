@@ -10,17 +10,19 @@ from itertools import combinations, permutations
 from typing import Any
 from unittest import mock
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hub.errors import Refuse
 from hub.verify.stock import check_availability
 from schemas.catalogue import join_key
 from schemas.codec import decode, encode
-from schemas.records import Claim, Reserve, StockEvent, TransferEvent
+from schemas.records import Claim, CountKept, Entry, Reserve, StockEvent, TransferEvent
 from streams.places import Channel, Location, Places
 from streams.step import Fate
-from streams.stock import atlas, invariants, settle
+from streams.stock import atlas, counts, invariants, settle
+from streams.stock import state as stock_state
 from streams.stock.availability import Offer, Waiting, buffer_of, number, offer
 from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, reserve, transfer
 
@@ -294,6 +296,76 @@ def test_numbers_are_what_an_auditor_computes(seed: int) -> None:
         assert decode(type(kept), encode(kept)) == kept
     stock, open_claims, published = (by_topic.get(topic, {}) for topic in ("unified.stock", "internal.stock.claim", "unified.availability"))
     assert not check_availability(stock, open_claims, published, PLACES)
+
+
+moments = st.integers(0, 6)
+ids = st.sampled_from("ab")
+
+
+@st.composite
+def kept_counts(draw: st.DrawFn) -> CountKept:
+    """Of few moments, so that everything meets."""
+    as_of = draw(moments)
+    return CountKept(
+        event_id=draw(ids), quantity=0, as_of=as_of, begun_at=draw(st.none() | st.integers(0, as_of)), recorded_at=draw(st.none() | moments),
+        source=draw(st.sampled_from(["till", "hub"])), covers=draw(st.dictionaries(ids, moments, max_size=2)),
+    )  # fmt: skip
+
+
+@st.composite
+def two_anchors(draw: st.DrawFn) -> tuple[counts.Anchor, counts.Anchor]:
+    """Often alike in what decides."""
+    rested = [draw(st.none() | kept_counts()) for _ in range(2)]
+    kept = [draw(kept_counts()) for _ in range(2)]
+    alike = {name: getattr(kept[0], name) for name in ("source", "covers", "as_of", "begun_at") if draw(st.booleans())}
+    first, second = (counts.Anchor(one, physical, None if physical else draw(st.sampled_from(rested))) for one, physical in
+                     ((kept[0], draw(st.booleans())), (replace(kept[1], **alike), draw(st.booleans()))))  # fmt: skip
+    return first, second
+
+
+clocks = st.builds(counts.Rules, st.integers(0, 2), st.integers(0, 2), st.booleans())
+
+
+@settings(max_examples=500)
+@given(st.randoms(use_true_random=False), two_anchors(), clocks)
+def test_what_an_earlier_count_contains_a_later_one_does(rng: Any, both: tuple[counts.Anchor, counts.Anchor], rules: counts.Rules) -> None:
+    """Where one count carries on from another, no fact that is part of the first is missing in the second."""
+    before, now = both
+    if not counts.carries_on(before, now):
+        return
+    for _ in range(40):
+        units, at = rng.choice((-1, 0, 1)), rng.randint(0, 6)
+        recorded, sent = (rng.choice((None, rng.randint(0, 6))) for _ in range(2))
+        acked = None if sent is None else rng.choice((None, rng.randint(sent, 7)))
+        fact = Entry(
+            sku="A", location="shop", entry_id="e", kind="sold", sellable=units, allocated=1 - abs(units), at=at, own=rng.random() < 0.5,
+            origin=rng.choice("abc"), recorded_at=recorded, sent_at=sent, acked_at=acked, log_at=rng.randint(0, 6),
+        )  # fmt: skip
+        if counts.inside(before, fact, "hub", rules) is counts.Inside.YES:
+            assert counts.inside(now, fact, "hub", rules) is counts.Inside.YES
+
+
+@given(st.one_of(histories(), seeds), st.randoms(use_true_random=False))
+def test_what_is_remembered_changes_nothing(history: list[StockEvent | Claim] | int, rng: Any) -> None:
+    """Which facts a count contains is remembered for the next count. Forgetting it at any time, or never remembering, leads to the same records."""
+    records: list[Input] = list(Story(history)) if isinstance(history, int) else [*history, *history]
+    if not isinstance(history, int):
+        rng.shuffle(records)
+    with mock.patch.object(stock_state, "FEW", 0):
+        boards = [Board(PLACES, complete_on_first_count=True) for _ in range(3)]
+        for board in boards:
+            board.now = T0 + (0 if isinstance(history, int) else 2 * HOUR)
+        for record in records:
+            for board, forget in zip(boards, (False, True, rng.random() < 0.1), strict=True):
+                if forget:
+                    board.state.memo.clear()
+                if isinstance(record, int):
+                    board.tick(board.now + record * 60_000)
+                else:
+                    with contextlib.suppress(Refuse):
+                        board.feed(record)
+            assert boards[0].records() == boards[1].records() == boards[2].records()
+    assert boards[0].ledger == boards[1].ledger == boards[2].ledger
 
 
 # availability -------------------------------------------------------------------------------------------------------

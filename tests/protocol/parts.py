@@ -90,6 +90,11 @@ class Kept:
         found = self.records.get((topic, key))
         return None if found is None else found[0]
 
+    @property
+    def memo(self) -> dict[Any, Any]:
+        """Nothing is remembered: from here many steps are tried, and each of them must be the only one."""
+        return {}
+
     def keys(self, topic: str, aggregate: str) -> list[str]:
         return sorted(key for t, key in self.records if t == topic and self.processor.aggregate(t, key) == aggregate)
 

@@ -234,6 +234,30 @@ def test_what_cannot_be_written_is_the_records_fault() -> None:
     assert found.book.positions[PLACE] == 3
 
 
+class Remembers(Counter):
+    """Notes what it has counted, in its memo."""
+
+    def apply(self, view: Any, event: Any) -> Step:
+        step = super().apply(view, event)
+        view.memo[event.offset] = True
+        return step
+
+
+def test_a_memo_says_nothing_of_what_never_was() -> None:
+    """It stays over turns that are committed and over idle ones; with a turn that is dropped, or a step that could not be written, all of it goes."""
+    found = column(Remembers())
+    commit(found, record(0), record(1))
+    commit(found)
+    assert list(found.memory.memo) == [0, 1]
+    found.turn([record(2)])
+    found.drop()
+    assert not found.memory.memo
+    commit(found, record(2), record(3, size=2_000_000), record(4))
+    assert list(found.memory.memo) == [4]
+    found.memory.clear()
+    assert not found.memory.memo
+
+
 def test_misrouted() -> None:
     """A record whose key belongs elsewhere, or does not fit its value, is dead; markers may lie anywhere."""
     other = next(key for key in map(str, range(99)) if Routes().partition_for(key, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rocksdict import Cache
 
+from streams import quick
 from streams.disk import RocksStore
 from streams.headers import state
 from streams.memory import Memory, Put
 from streams.ports import Place
-from streams.store import DictStore, Groups, Mark, Reflected, Store
+from streams.store import MANY, DictStore, Groups, Mark, Reflected, Store
 from tests.broker.counters import Serde
 
 STATES = ("s", "t")
@@ -147,6 +149,23 @@ def test_groups(changes: list[tuple[bool, str, str]]) -> None:
         for name in "pq":
             assert list(groups.of(name)) == sorted(member for where, member in model if where == name)
     assert set(groups) == {group for group, _ in model}
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_group_of_many(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands come and go one by one, through a memory whose keys somebody has asked for: sorted whenever asked, down to the last."""
+    if not compiled:
+        monkeypatch.setattr(quick, "library", None)
+    memory, rng, model = Memory(STATES, aggregate, Serde(), DictStore(STATES, aggregate)), random.Random(1), set[str]()
+    assert not memory.keys("s", "a")
+    for aim in (3 * MANY, 1, MANY + 3, 0):
+        while len(model) != aim:
+            key = f"a|{rng.randrange(10**6)}" if len(model) < aim else rng.choice(sorted(model))
+            value = b"1" if len(model) < aim else None
+            memory.merge({("s", key): Put(None if value is None else 1, None, None, CAUSE, 0, value)})
+            (model.add if value else model.discard)(key)
+            if len(model) % 50 in (0, 1):
+                assert list(memory.keys("s", "a")) == sorted(model)
 
 
 def test_few_records_are_kept_decoded(monkeypatch: pytest.MonkeyPatch, make: Any) -> None:

@@ -31,6 +31,7 @@ class State(dict[tuple[str, str], Any]):
         super().__init__()
         self.processor = processor
         self.members: dict[tuple[str, str], set[str]] = {}
+        self.memo: dict[Any, Any] = {}
 
     def get(self, topic: str, key: str) -> Any:  # type: ignore[override]
         return super().get((topic, key))

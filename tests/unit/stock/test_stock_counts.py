@@ -332,3 +332,31 @@ def test_one_sale_told_twice_counts_once(via: str | None, left: int) -> None:
     board.feed(claim("web:1", 1, "none", shipped={"shop": 1}, fact=True, channel="web", at=6))
     board.feed(event("sale", 1, id="s2", source="web", at=6))
     assert board.stock("shop").on_hand == left - 2
+
+
+def test_facts_that_a_count_contains_are_not_read_for_the_next() -> None:
+    """A busy place: each of many counts looks at what has come since the last one, and the number is right. A physical count in between is another kind of
+    knowledge, and everything is looked at again."""
+    board = at_shop()
+    board.now = minute(0)
+    board.feed(count(1_000, 0))
+    listed: list[str] = []
+    keys = board.state.keys
+    board.state.keys = lambda topic, aggregate: (listed.append(topic), keys(topic, aggregate))[1]  # type: ignore[method-assign]
+    sold = looked = 0
+    for hour in range(1, 6):
+        for n in range(100):
+            board.now = minute(60 * hour)
+            board.feed(event("sale", 1, id=f"{hour}-{n}", at=60 * hour - 30, recorded_at=60 * hour + (n >= 90)))
+            sold += 1
+        board.feed(count(1_000 - sold + 10, 60 * hour))  # the book has not taken in the last ten
+        assert board.stock("shop").on_hand == 1_000 - sold
+        looked += listed.count("internal.stock.entry")
+        listed.clear()
+        assert board.state.memo["A|shop"].keys == {f"A|shop|{hour}-{n}" for n in range(90, 100)}
+    assert looked == 1
+    board.now = minute(330)
+    board.feed(event("sale", 5, id="unseen", at=320, recorded_at=340))
+    board.feed(count(1_000 - sold, 315, id="p", count_kind="physical", recorded_at=330))
+    assert board.stock("shop").on_hand == 1_000 - sold - 5
+    assert listed.count("internal.stock.entry") == 1
