@@ -69,6 +69,7 @@ class Column:
         self._open_time = self._time
         self._careful = False
         self._torn = False
+        self._everybody: tuple[Place, int] | None = None  # the last step that asked for a refresh of all aggregates
         self._events = 0
         self._touched = False
         self._view = self._overlay.view()
@@ -102,6 +103,8 @@ class Column:
         try:
             if self.blocked is not None and self._torn:  # in the middle of a step: nothing of this turn can stand
                 raise self.blocked
+            if self._everybody is not None:
+                self._refreshes(self._overlay.aggregates(), *self._everybody)
             return self._writes()
         except Retry as error:
             self.drop()
@@ -342,20 +345,21 @@ class Column:
     # --- steps
 
     def _take(self, step: Step, cause: Place, at: int) -> None:
-        """One step and the refreshes it asks for, first in first out."""
+        """One step and the refreshes it asks for, first in first out. Every aggregate is looked at once a turn, at its end, however many steps ask for it."""
         if self._careful:
             self._check_writes(step)
         self._keep(step, cause, at)
-        if not step.again:
-            return
-        again = deque(self._again(step))
-        while again:
-            step = self._refresh(Refresh(again.popleft(), at))
-            self._keep(step, cause, at)
-            again.extend(self._again(step))
+        if tuple(step.again) == ALL_AGGREGATES:
+            self._everybody = (cause, at)
+        elif step.again:
+            self._refreshes(step.again, cause, at)
 
-    def _again(self, step: Step) -> Iterable[str]:
-        return self._overlay.aggregates() if tuple(step.again) == ALL_AGGREGATES else step.again
+    def _refreshes(self, again: Iterable[str], cause: Place, at: int) -> None:
+        left = deque(again)
+        while left:
+            step = self._refresh(Refresh(left.popleft(), at))
+            self._keep(step, cause, at)
+            left.extend(self._overlay.aggregates() if tuple(step.again) == ALL_AGGREGATES else step.again)
 
     def _keep(self, step: Step, cause: Place, at: int) -> None:
         put, puts, wakes, waits = self._overlay.put, step.puts, step.wakes, step.waits

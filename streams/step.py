@@ -107,7 +107,7 @@ class Step(msgspec.Struct, frozen=True, gc=False):
     outputs  what goes out besides, in order
     fate     of an Event; of no meaning for Tick and Refresh
     settled  fates of earlier parked inputs that this step ends: (input topic, partition, source, fate)
-    again    aggregates of this column to be shown a Refresh afterwards; ALL_AGGREGATES for every one
+    again    aggregates of this column to be shown a Refresh afterwards; ALL_AGGREGATES for every one, before anything of it is written
     """
 
     puts: Mapping[tuple[str, str], Any] = {}

@@ -141,7 +141,7 @@ class Groups(Generic[T]):
 
     def add(self, group: str, member: T) -> None:
         """One more, which is not there yet."""
-        found = self._groups.get(group)
+        found: Any = self._groups.get(group)
         if found is None:
             self._groups[group] = member
         elif type(found) is dict:
@@ -155,7 +155,7 @@ class Groups(Generic[T]):
 
     def remove(self, group: str, member: T) -> None:
         """One less."""
-        found = self._groups[group]
+        found: Any = self._groups[group]
         if type(found) is dict:
             del found[member]
         elif type(found) is list:

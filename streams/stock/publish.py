@@ -45,8 +45,8 @@ def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[st
     """The sum of many places moves by what the step has moved; it is taken anew only when what is known or declared of them has changed."""
     told: Availability | None = work.get(AVAILABILITY, f"{region.outlets[0].quoted}|{work.quoted}")
     if everybody or told is None or told.sum is None or told.sum.settings != region.settings:
-        known = [units for site in region.sites if (units := work.part(site)) is not None]
-        total, count = sum(known), len(known)
+        count = sum(map(work.opened, region.sites))
+        total = sum([work.part(work.atlas.site(place)) or 0 for place in work.carried() if place in region.places])
     else:
         total, count = told.sum.free, told.sum.known
         for shelf in work.shelves.values():

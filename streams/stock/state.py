@@ -151,6 +151,10 @@ class Work:
             shelf = self.shelf(site.location)
         return shelf.part()
 
+    def carried(self) -> set[str]:
+        """Places that have a record of the SKU, or will have one after the step."""
+        return {split_key(key)[1] for key in self.view.keys(STOCK, self.sku)} | self.shelves.keys()
+
     def moved(self) -> list[str]:
         """Places that have more or fewer units to give than before the step, or to wait for where any channel sells those."""
         ahead = self.atlas.ahead

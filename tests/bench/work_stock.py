@@ -3,6 +3,7 @@
 python -m tests.bench.work_stock              on a real broker, one process, several rounds
 python -m tests.bench.work_stock --profile    once, and where the engine's thread spent its time
 python -m tests.bench.work_stock --memory     the columns alone, without a log: microseconds per event (may go with --profile)
+python -m tests.bench.work_stock --shapes     one busy SKU, and one that lies at 500 places, beside the even load, in turns
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from streams.turn import World, Write
 from tests.bench import work_stock_model as workload
 from tests.bench.work_engine import profiled
 from tests.bench.work_stock_check import AVAILABILITY, LEDGER, PROGRESS, STOCK, check
-from tests.bench.work_stock_model import CHANNELS, LOCATIONS, Model, Said, Stream, home
+from tests.bench.work_stock_model import CHANNELS, LOCATIONS, SHAPES, Model, Said, Stream, home
 from tests.bench.work_support import Line, append, child, hub, last_by_key, over, report
 
 TARGET = 40_000.0
+PART = 0.8
+"""Of the even load's speed, that one busy or wide SKU may not fall below."""
+TITLES = {"even": "every SKU alike", "hot": "one SKU has 30 % of the events", "wide": "one SKU has 30 % of the events and lies at 500 places"}
 BATCH = 10_000
 """Records that the engine takes at a time at most."""
 EVENTS = "event.stock"
@@ -40,14 +44,17 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=3)
     words.add_argument("--profile", action="store_true")
     words.add_argument("--memory", action="store_true")
+    words.add_argument("--shape", choices=list(SHAPES), default="even")
+    words.add_argument("--shapes", action="store_true")
     given = words.parse_args()
-    (in_memory if given.memory else on_kafka)(given)
+    (in_memory if given.memory else side_by_side if given.shapes else on_kafka)(given)
 
 
 def said(given: argparse.Namespace) -> tuple[list[Said], int]:
     """The whole stream, and how many events of it come before the clock starts."""
-    span = (given.skus * len(LOCATIONS) + given.warm + given.events) * workload.EVERY_MS
-    stream = Stream(given.skus, given.partitions, time.time_ns() // 1_000_000 - span - 1_000)
+    shape = SHAPES[given.shape]
+    span = (given.skus * len(LOCATIONS) + len(shape.places.locations) + given.warm + given.events) * workload.EVERY_MS
+    stream = Stream(given.skus, given.partitions, time.time_ns() // 1_000_000 - span - 1_000, shape=shape)
     opening = list(stream.opening())
     return [*opening, *stream.business(given.warm + given.events)], len(opening) + given.warm
 
@@ -58,8 +65,8 @@ def lines(events: Iterable[Said], serde: Serde, partitions: int) -> Iterator[Lin
         yield Line(EVENTS, home(one, partitions), one.event.sku.encode(), serde.frame(EVENTS, one.event), one.at)
 
 
-def modelled(events: Iterable[Said]) -> Model:
-    model = Model()
+def modelled(events: Iterable[Said], shape: str) -> Model:
+    model = Model(SHAPES[shape].places)
     for one in events:
         model.take(one)
     return model
@@ -70,7 +77,7 @@ def modelled(events: Iterable[Said]) -> Model:
 
 def on_kafka(given: argparse.Namespace) -> None:
     events, warm = said(given)
-    model = modelled(events)
+    model = modelled(events, given.shape)
     rounds = [one_round(given, events, warm, model) for _ in range(1 if given.profile else given.rounds)]
     if given.profile:
         return
@@ -83,12 +90,28 @@ def on_kafka(given: argparse.Namespace) -> None:
     report("stock", rows, configuration(given) | {"rounds": given.rounds})
 
 
+def side_by_side(given: argparse.Namespace) -> None:
+    """Each round runs every shape once, so that a noisy minute meets them all; the ratios are taken within a round."""
+    every = {name: said(argparse.Namespace(**{**vars(given), "shape": name})) for name in SHAPES}
+    models = {name: modelled(events, name) for name, (events, _) in every.items()}
+    rounds = []
+    for _ in range(given.rounds):
+        got = {}
+        for name, (events, warm) in every.items():
+            print(f"{name:5} ", end="", flush=True)
+            got[name] = one_round(argparse.Namespace(**{**vars(given), "shape": name}), events, warm, models[name])
+        rounds.append({name: one["events"] / one["seconds"] for name, one in got.items()})
+    rows = [over(TITLES[name], [got[name] for got in rounds], "events/s") for name in SHAPES]
+    rows += [over(f"{TITLES[name]}: of the even load", [got[name] / got["even"] for got in rounds], "", at_least=PART) for name in ("hot", "wide")]
+    report("stock-shapes", rows, configuration(given) | {"rounds": given.rounds, "busy": "30 % of the events", "wide": len(SHAPES["wide"].places.locations)})
+
+
 def one_round(given: argparse.Namespace, events: Sequence[Said], warm: int, model: Model) -> dict[str, float]:
     """Fresh servers, the whole log, one engine over it, and the check."""
     with hub(partitions=given.partitions) as at:
         serde = RegistrySerde(at.registry)
         append(at.bootstrap, lines(events, serde, given.partitions))
-        settings = {"processor": "tests.bench.work_stock_model:processor", "bootstrap": at.bootstrap, "registry": at.registry}
+        settings = {"processor": f"tests.bench.work_stock_model:{given.shape}", "bootstrap": at.bootstrap, "registry": at.registry}
         got = child("tests.bench.work_engine", {**settings, "warm": warm, "total": len(events), "profile": given.profile})
         states = {topic: [record.value for record in last_by_key(kafka.read_all(at.bootstrap, topic)).values()] for topic in (STOCK, AVAILABILITY, PROGRESS)}
         compared = check(model, {**states, LEDGER: (record.value or b"" for record in kafka.read_all(at.bootstrap, LEDGER))})
@@ -117,9 +140,9 @@ def configuration(given: argparse.Namespace) -> dict[str, object]:
 def in_memory(given: argparse.Namespace) -> None:
     """Turns of the size the engine takes, each merged at once; encoding included, the log and its client left out."""
     events, warm = said(given)
-    model, serde, partitions = modelled(events), LocalSerde(), given.partitions
+    model, serde, partitions = modelled(events, given.shape), LocalSerde(), given.partitions
     records = [Record(line.topic, line.partition, offset, line.key, line.value, (), line.at) for offset, line in enumerate(lines(events, serde, partitions))]
-    processor = workload.processor()
+    processor = getattr(workload, given.shape)()
     world = World(processor, serde, catalogue, Tables((), serde), lambda _: partitions)  # type: ignore[arg-type]
     columns = [Column(number, world) for number in range(partitions)]
     for column in columns:

@@ -63,7 +63,10 @@ def _availability(model: Model, records: Iterable[dict[str, Any]]) -> int:
         for channel in CHANNELS:
             record = found[(channel, sku)]
             _same(f"{channel} {sku}", (record["status"], record["available"]), ("known", model.available(sku, channel)))
-            _same(f"parts of {channel} {sku}", {part["location"]: part["free"] for part in record["parts"]}, free)
+            if record["sum"] is None:
+                _same(f"parts of {channel} {sku}", {part["location"]: part["free"] for part in record["parts"]}, free)
+            else:
+                _same(f"sum of {channel} {sku}", record["sum"]["free"], sum(free.values()))
     return len(found)
 
 
