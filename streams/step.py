@@ -9,7 +9,7 @@ The engine (streams/engine.py), the in-memory driver (streams/testing.py) and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
@@ -150,7 +150,7 @@ class View(Protocol):
     def get(self, topic: str, key: str) -> Any | None:
         """The state record, or None. Decoded on first touch."""
 
-    def keys(self, topic: str, aggregate: str) -> Iterable[str]:
+    def keys(self, topic: str, aggregate: str) -> Sequence[str]:
         """Keys of the aggregate's records in one state topic, sorted."""
 
     def find(self, table: str, index: str) -> Any | None:

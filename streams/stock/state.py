@@ -6,7 +6,7 @@ and collects what has to be written; nothing of it is seen by anybody before the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
@@ -53,16 +53,23 @@ NOTHING: Final = Coming(0, None)
 
 
 FEW: Final = 64
-"""So many facts at a place are read for every count. Of more it is remembered which ones a count contains: a later count contains them too."""
-TAILS: Final = 10_000
-"""Places whose facts are remembered at most."""
+"""An item with no more facts than this is looked through for every count; of others an index is kept."""
+INDEXED: Final = 1_000
+"""Items with an index, in each column at most."""
 
 
-class Tail(NamedTuple):
-    """Keys of a place's facts, without those that are part of `anchor`."""
+class Tail:
+    """Keys of the facts at one place, and of those among them that `anchor` does not contain: a later count of its kind does not ask for the others."""
 
-    anchor: counts.Anchor | None
-    keys: set[str]
+    __slots__ = ("anchor", "every", "open")
+
+    def __init__(self) -> None:
+        self.anchor: counts.Anchor | None = None
+        self.every = self.open = set[str]()
+
+
+Index = dict[str, Tail]
+"""All places where an item has facts."""
 
 
 class Work:
@@ -82,6 +89,7 @@ class Work:
         "get",
         "holds",
         "horizon",
+        "index",
         "outputs",
         "puts",
         "quoted",
@@ -102,7 +110,8 @@ class Work:
         self.wakes: dict[tuple[str, str], int] = {}
         self.outputs: list[Out] = []
         self.shelves: dict[str, Shelf] = {}
-        self.tails: dict[str, Tail] = {}
+        self.index: Index | None = None  # as this step had to make it
+        self.tails: dict[str, tuple[counts.Anchor | None, set[str]]] = {}
         self.holds: dict[str, Hold] = {}
         self.feeds: dict[str, bool] = {}
         self.reason: str | None = None
@@ -113,7 +122,7 @@ class Work:
 
     def step(self, fate: Fate = Fate.APPLIED, again: Sequence[str] = ()) -> Step:
         """What has to be written. The working copies are over."""
-        if self.tails or self.view.memo:
+        if self.index is not None or self.quoted in self.view.memo:
             self._remember()
         self.shelves.clear()  # they know this step, and it knows them: a circle would stay until the collector comes by
         self.carts = None
@@ -201,28 +210,42 @@ class Work:
         return [hold for hold in self.holds.values() if hold.claim.phase != "none"]
 
     def entries(self, shelf: Shelf) -> list[Entry]:
-        """Facts at a place that are kept one by one, less those that its number is known to contain."""
-        prefix = f"{shelf.key}|"
-        tail: Tail | None = self.view.memo.get(shelf.key)
-        if tail is not None and not counts.carries_on(tail.anchor, shelf.anchor):
-            tail = None
-        keys = [key for key in self.view.keys(ENTRY, self.sku) if key.startswith(prefix)] if tail is None else tail.keys
+        """Facts at a place that are kept one by one, less some that its number is known to contain."""
+        place = shelf.key
+        keys: Iterable[str]
+        index: Index | None = self.index if self.index is not None else self.view.memo.get(self.quoted)
+        if index is None:
+            keys = self.view.keys(ENTRY, self.sku)
+            if len(keys) > FEW:
+                index = self.index = {}
+                for key in keys:
+                    index.setdefault(key.rpartition("|")[0], Tail()).every.add(key)
+            else:
+                keys = [key for key in keys if key.startswith(f"{place}|")]
+        if index is not None:
+            tail = index.get(place) or Tail()
+            keys = tail.open if counts.carries_on(tail.anchor, shelf.anchor) else tail.every
         found: dict[str, Entry] = {key: entry for key in keys if (entry := self.get(ENTRY, key)) is not None}
-        found |= {key: record for (topic, key), record in self.puts.items() if topic == ENTRY and key.startswith(prefix)}
-        if tail is not None or len(found) > FEW:
-            self.tails[shelf.key] = Tail(shelf.anchor, {key for key, entry in found.items() if not shelf.contains(entry)})
+        found |= {key: record for (topic, key), record in self.puts.items() if topic == ENTRY and key.startswith(f"{place}|")}
+        if index is not None:
+            self.tails[place] = (shelf.anchor, {key for key, entry in found.items() if not shelf.contains(entry)})
         return list(found.values())
 
     def _remember(self) -> None:
-        """What this step has made of the tails."""
+        """The index after the step."""
         memo = self.view.memo
-        if len(memo) + len(self.tails) > TAILS:
-            memo.clear()
-        memo.update(self.tails)
-        if memo:
-            for (topic, key), record in self.puts.items():
-                if topic == ENTRY and (tail := memo.get(key.rpartition("|")[0])) is not None:
-                    (tail.keys.discard if record is None else tail.keys.add)(key)
+        index: Index = memo.pop(self.quoted, None) if self.index is None else self.index
+        if len(memo) >= INDEXED:
+            del memo[next(iter(memo))]
+        memo[self.quoted] = index  # the last one is the one that was used last
+        for place, (anchor, left) in self.tails.items():
+            tail = index.setdefault(place, Tail())
+            tail.anchor, tail.open = anchor, left
+        for (topic, key), record in self.puts.items():
+            if topic == ENTRY:
+                tail = index.setdefault(key.rpartition("|")[0], Tail())
+                for keys in (tail.every, tail.open):
+                    (keys.discard if record is None else keys.add)(key)
 
     def free(self, hold: Hold, location: str) -> int:
         """Units that any claim like this one may take at a place, below zero where it is over-promised."""
