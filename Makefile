@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
-.PHONY: setup demo test check test-containers bench-work bench bench-quick sim
+.PHONY: setup demo test check test-containers bench-work bench bench-quick bench-stock sim
 
 setup: $(READY)
 
@@ -60,6 +60,11 @@ bench: setup
 # Side by side with fewer events and rounds, in under four minutes.
 bench-quick: setup
 	@$(BIN)/python -m tests.bench --quick
+
+# Stock when one SKU has 30 % of all events, and when that one lies at 500 places, each beside the even load.
+bench-stock: setup
+	@$(BIN)/python -m tests.bench.work_stock --shapes
+	@$(BIN)/python -m tests.bench --page
 
 # The measured workloads, each checked against a model of its own.
 bench-work: setup
