@@ -12,7 +12,7 @@ from connectors.woocommerce.connector import WooCommerce
 from hub.ingest.append import envelope
 from hub.sdk import Connector, Item
 from schemas.catalogue import join_key, raw_topic
-from schemas.records import Availability, Order, Stock, StockEvent
+from schemas.records import Availability, Order, Raw, Stock, StockEvent
 from streams.normalise import ChannelMapping
 from streams.places import Places
 from streams.testing import Driver, Written
@@ -34,7 +34,11 @@ class Chain:
         """One object as the channel sent it; everything that was written because of it."""
         kind = CONNECTORS[channel]
         raw = envelope(channel, item, door=door, at=self.now, version=kind.version, headers=dict(headers or {}))
-        return self._note(self.driver.feed(raw_topic(kind.domain, item.stream), join_key(channel, item.native_id), raw, self.now))
+        return self.deliver(raw_topic(kind.domain, item.stream), join_key(channel, item.native_id), raw)
+
+    def deliver(self, topic: str, key: str, raw: Raw) -> list[Written]:
+        """One record as ingest appends it."""
+        return self._note(self.driver.feed(topic, key, raw, self.now))
 
     def feed(self, topic: str, record: Any) -> list[Written]:
         """One record of ours."""
