@@ -34,13 +34,13 @@ def holds(ran: Ran, said: dict[str, Any]) -> bool:
         return all(ran.summary[name] == value for name, value in said["summary"].items())
     if "answers" in said:
         carts = [line["value"]["reservation"] for line in ran.lines if line.get("topic") == "event.allocation" and line["value"]["reservation"]]
-        return Counter(carts) == said["answers"]
+        return bool(Counter(carts) == said["answers"])
     if "promised" in said:
         promised: Counter[str] = Counter()
         for order in ran.final("unified.order").values():
             promised.update({line["sku"]: line["allocated"] for line in order["lines"]})
-        return promised == said["promised"]
-    return len(ran.dead()) == said["dead"]
+        return bool(promised == said["promised"])
+    return bool(len(ran.dead()) == said["dead"])
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
