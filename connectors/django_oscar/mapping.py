@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 
 from connectors.django_oscar.payloads import Line, Offered, Seen, path, tail
+from connectors.django_oscar.statuses import EFFECT
 from hub.sdk import Lookup, MappingInput
 from hub.sdk.read import gtin, identified, money, parse, units
+from hub.sdk.status import ORDER, Goods, goods
 from hub.sdk.time import millis
-from schemas.records import Identifier, ItemEvent, OrderEvent, OrderEventLine, OrderStatus
-
-EFFECT: Mapping[str, OrderStatus] = {"cancelled": "cancelled", "shipped": "closed"}
+from schemas.records import Identifier, ItemEvent, OrderEvent, OrderEventLine
 
 
 def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
     """An order as the shop held it when it was read; that moment is its revision."""
     seen = parse(raw.payload, Seen)
-    order = seen.order
+    order, effect = seen.order, goods(EFFECT, seen.effect, "an effect")
     yield identified(
         OrderEvent(
             event_id="",
@@ -27,10 +27,10 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
             revision=seen.read_at,
             occurred_at=seen.read_at,
             placed_at=millis(order.date_placed),
-            status=EFFECT.get(seen.effect, "open"),
+            status=ORDER[effect],
             currency=order.currency,
             total=money(order.total_incl_tax),
-            lines=tuple(_line(line, lookup, seen.effect == "shipped") for line in seen.lines if line.product is not None),
+            lines=tuple(_line(line, lookup, effect is Goods.GONE) for line in seen.lines if line.product is not None),
             identifiers=(Identifier(type="email", value=order.email),) if order.email else (),
         )
     )

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
+from connectors.shopify import statuses
 from connectors.shopify.payloads import Line, NodeLevel, NodeOrder, NodeVariant, Peek, Picture, RestOrder
 from hub.sdk import Lookup, MappingInput, Refuse
 from hub.sdk.read import gtin, identified, money, parse, units
+from hub.sdk.status import ORDER, Goods, goods
 from hub.sdk.time import millis
-from schemas.records import Identifier, ItemEvent, OrderEvent, OrderEventLine, StockEvent
+from schemas.records import Identifier, ItemEvent, OrderEvent, OrderEventLine, OrderStatus, StockEvent
 
 WANTED = {"orders/create", "orders/updated", "orders/paid", "orders/cancelled", "orders/edited", "orders/fulfilled", "orders/partially_fulfilled"}
-HELD = {"voided", "expired"}  # Shopify keeps the goods committed, but nobody may ship them
-BACK = {"return", "legacy_restock"}
 
 
 def order(raw: MappingInput, lookup: Lookup) -> Iterable[OrderEvent]:
@@ -49,7 +49,7 @@ def _event(order: Picture, channel: str, lookup: Lookup) -> OrderEvent:
             revision=updated,
             occurred_at=updated,
             placed_at=millis(order.created),
-            status="cancelled" if order.cancelled else "closed" if order.closed and not owed else "pending" if order.financial in HELD else "open",
+            status=_status(order, owed),
             location=lookup.location(order.location) if order.location else None,
             method="carry_out" if at_till else "ship_home",
             currency=order.currency,
@@ -60,13 +60,21 @@ def _event(order: Picture, channel: str, lookup: Lookup) -> OrderEvent:
     )
 
 
+def _status(order: Picture, owed: bool) -> OrderStatus:
+    if order.cancelled:
+        return ORDER[Goods.RELEASE]
+    paid = goods(statuses.FINANCIAL, order.financial, "an order with the financial status")
+    return ORDER[Goods.ENDED if order.closed and not owed else paid]
+
+
 def _line(line: Line, order: Picture, lookup: Lookup) -> OrderEventLine:
     ordered = units(line.quantity)
-    came_back = [move for move in order.back if move.line == line.id]
-    returned = sum(units(move.quantity) for move in came_back if move.kind in BACK)
-    removed = ordered - units(line.current) if line.current is not None else sum(units(move.quantity) for move in came_back)
+    back = [(goods(statuses.RESTOCK, move.kind, "a refund with restock type"), units(move.quantity)) for move in order.back if move.line == line.id]
+    returned = sum(n for was, n in back if was is Goods.GONE)
+    removed = ordered - units(line.current) if line.current is not None else sum(n for _, n in back)
     if order.left is not None:
-        fulfilled = sum(units(move.quantity) for move in order.left if move.line == line.id)
+        shipped = [(goods(statuses.FULFILMENT, move.kind, "a fulfilment in status"), units(move.quantity)) for move in order.left if move.line == line.id]
+        fulfilled = sum(n for how, n in shipped if how is Goods.GONE)
     else:
         fulfilled = max(0, ordered - removed - units(line.unfulfilled or 0))
     # Units refunded after they left, without a return, were neither cancelled nor do they come back.

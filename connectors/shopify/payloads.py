@@ -12,7 +12,6 @@ import msgspec
 from connectors.shopify.graphql import Connection, tail
 from hub.sdk.read import identity
 
-NOT_SHIPPED = {"cancelled", "error", "failure"}
 Id = int | str
 
 
@@ -29,7 +28,7 @@ class Bag(msgspec.Struct, rename="camel"):
 
 
 class Move(msgspec.Struct):
-    """Units of one line that left, or came back."""
+    """Units of one line in a fulfilment, or refunded. `kind`: the fulfilment's status, or the restock type."""
 
     line: str
     quantity: int
@@ -123,9 +122,8 @@ class RestOrder(msgspec.Struct):
     def picture(self) -> Picture:
         """The common shape."""
         left = [
-            Move(line=str(move.id), quantity=move.quantity)
+            Move(line=str(move.id), quantity=move.quantity, kind=fulfillment.status or "success")
             for fulfillment in self.fulfillments
-            if (fulfillment.status or "success") not in NOT_SHIPPED
             for move in fulfillment.line_items
         ]
         back = [
@@ -225,9 +223,8 @@ class NodeOrder(msgspec.Struct, rename="camel"):
         left = None
         if self.fulfillments is not None:
             left = [
-                Move(line=tail(move.line_item.id), quantity=move.quantity or 0)
+                Move(line=tail(move.line_item.id), quantity=move.quantity or 0, kind=fulfillment.status.lower())
                 for fulfillment in self.fulfillments
-                if fulfillment.status.lower() not in NOT_SHIPPED
                 for move in fulfillment.fulfillment_line_items.nodes
             ]
         return Picture(

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
+from connectors.square import statuses
 from connectors.square.payloads import CatalogVariation, Count, CountsEvent, Fulfillment, Line, Money, Notice, Order
 from hub.sdk import Lookup, MappingInput, Refuse
 from hub.sdk.read import gtin, identified, lenient, minor, parse, units
+from hub.sdk.status import ORDER, Goods, goods
 from hub.sdk.time import millis
-from schemas.records import Identifier, ItemEvent, Method, OrderEvent, OrderEventLine, OrderStatus, StockEvent
+from schemas.records import Identifier, ItemEvent, Method, OrderEvent, OrderEventLine, StockEvent
 
-STATUS: Mapping[str, OrderStatus] = {"OPEN": "open", "COMPLETED": "closed", "CANCELED": "cancelled"}
 METHOD: Mapping[str, Method] = {"PICKUP": "pickup_store", "SHIPMENT": "ship_from_store", "DELIVERY": "same_day"}
-RELEASED = {"CANCELED", "FAILED"}
 
 
 def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
@@ -21,15 +21,13 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
     if "type" in (found := lenient(raw.payload)) and "state" not in found:
         raise Refuse(f"{parse(raw.payload, Notice).type[:100]} is not read here", "ignored-event")
     order = parse(raw.payload, Order)
-    if order.state == "DRAFT":
+    served = [part for part in order.fulfillments or () if part.type]
+    effect = goods(statuses.ORDER if served else statuses.TICKET, order.state, "an order in state")
+    if effect is Goods.NOTHING:
         return
-    if order.state not in STATUS:
-        raise Refuse("an order in a state this connector does not know", "unmapped")
     if not order.line_items:
         raise Refuse("an order without lines: a return, or money only", "ignored-event")
     updated, place = millis(order.updated_at), lookup.location(order.location_id)
-    served = [part for part in order.fulfillments or () if part.type]
-    status = STATUS[order.state]
     method: Method = METHOD.get(served[0].type, "ship_from_store") if served else "carry_out"
     total = order.total_money
     yield identified(
@@ -41,12 +39,12 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
             revision=order.version,
             occurred_at=updated,
             placed_at=millis(order.created_at),
-            status="pending" if status == "open" and not served else status,
+            status=ORDER[effect],
             location=place,
             method=method,
             currency=_currency(order),
             total=_amount(total),
-            lines=tuple(_line(n, line, served, place, lookup, status) for n, line in enumerate(order.line_items) if _is_item(line)),
+            lines=tuple(_line(n, line, served, place, lookup, effect) for n, line in enumerate(order.line_items) if _is_item(line)),
             identifiers=(Identifier(type=f"account:{raw.channel}", value=order.customer_id),) if order.customer_id else (),
         )
     )
@@ -56,11 +54,11 @@ def _is_item(line: Line) -> bool:
     return line.catalog_object_id is not None and line.item_type == "ITEM"
 
 
-def _line(n: int, line: Line, served: list[Fulfillment], place: str, lookup: Lookup, status: str) -> OrderEventLine:
+def _line(n: int, line: Line, served: list[Fulfillment], place: str, lookup: Lookup, effect: Goods) -> OrderEventLine:
     ordered, uid = units(line.quantity), line.uid or str(n)
-    done = sum(_share(part, uid, ordered) for part in served if part.state == "COMPLETED")
-    given_up = sum(_share(part, uid, ordered) for part in served if part.state in RELEASED)
-    fulfilled = ordered if not served and status == "closed" else min(done, ordered)
+    shares = [(goods(statuses.FULFILMENT, part.state, "a fulfilment in state"), _share(part, uid, ordered)) for part in served]
+    done, given_up = (sum(n for end, n in shares if end is wanted) for wanted in (Goods.GONE, Goods.RELEASE))
+    fulfilled = ordered if not served and effect is Goods.GONE else min(done, ordered)
     return OrderEventLine(
         line_id=uid,
         sku=lookup.sku(line.catalog_object_id or ""),

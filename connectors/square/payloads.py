@@ -27,7 +27,7 @@ class Entry(msgspec.Struct):
 
 class Fulfillment(msgspec.Struct):
     type: str = ""
-    state: str = ""
+    state: str = "PROPOSED"
     line_item_application: str = "ALL"
     entries: list[Entry] | None = None
 

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from connectors.woocommerce.payloads import Line, Order, Product
+from connectors.woocommerce.statuses import STATUS
 from hub.sdk import Lookup, MappingInput, Refuse
 from hub.sdk.read import gtin, identified, money, parse, units
+from hub.sdk.status import ORDER, Goods, goods
 from hub.sdk.time import millis
-from schemas.records import Identifier, ItemEvent, OrderEvent, OrderEventLine, OrderStatus
+from schemas.records import Identifier, ItemEvent, OrderEvent, OrderEventLine
 
 WANTED = {"order.created", "order.updated", "order.restored", "order.deleted"}
-
-# pending: the shop has taken it off its number and only the shop ends it. A status of a plugin's own is held like that too.
-STATUS: Mapping[str, OrderStatus] = {
-    "checkout-draft": "pending",
-    "pending": "pending",
-    "on-hold": "pending",
-    "processing": "open",
-    "completed": "closed",
-    "refunded": "closed",  # money only: goods come back by a return
-    "failed": "cancelled",
-    "cancelled": "cancelled",
-    "trash": "cancelled",
-}
-DRAFTS = {"draft", "auto-draft"}
 
 
 def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
@@ -33,11 +21,11 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
     if topic and topic not in WANTED:
         raise Refuse(f"{topic} is not read here", "ignored-event")
     order = parse(raw.payload, Order)
-    if order.status in DRAFTS:
+    effect = goods(STATUS, order.status, "an order with the status")
+    if effect is Goods.NOTHING:
         return
     created = millis(order.date_created_gmt)
     changed = millis(order.date_modified_gmt) if order.date_modified_gmt else created
-    status = STATUS.get(order.status, "pending")
     told = order.billing
     people = (
         ("email", (told.email if told else None) or ""),
@@ -53,10 +41,10 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
             revision=changed,
             occurred_at=changed,
             placed_at=created,
-            status=status,
+            status=ORDER[effect],
             currency=order.currency,
             total=money(order.total) if order.total is not None else None,
-            lines=tuple(_line(line, lookup, order.status == "completed") for line in order.line_items if line.product_id),
+            lines=tuple(_line(line, lookup, effect is Goods.GONE) for line in order.line_items if line.product_id),
             identifiers=tuple(Identifier(type=kind, value=value) for kind, value in people if value),
         )
     )

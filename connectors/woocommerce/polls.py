@@ -14,7 +14,7 @@ from hub.sdk.time import date_of, millis, rfc3339
 
 OVERLAP = 60_000
 PER_PAGE = 100  # the most WordPress gives
-OPEN = "checkout-draft,pending,on-hold,processing"
+OPEN = "pending,on-hold,processing"
 API = "/wp-json/wc/v3"
 
 

@@ -257,7 +257,7 @@ class StockProcessor:
         claim = _growing(claim, shipped, lost)
         hold = _arrive(work, claim, hold, closed)
         _facts(work, hold, shipped, lost)
-        _hold(work, hold, shipped)
+        _hold(work, hold, shipped, max(0, was_own - own_units(claim)))
         settle(work, hold)
         publish(work, sums(work, was, was_own, hold))
         return work.step()
@@ -425,14 +425,18 @@ def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units
     )
 
 
-def _hold(work: Work, hold: Hold, shipped: dict[str, int]) -> None:
-    """S2: decreases are always done, and a sale already made is held whether the units are there or not."""
+def _hold(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
+    """S2: decreases are always done, and a sale already made is held whether the units are there or not. `cancelled`: units that the
+    channel does not want any more."""
     claim = hold.claim
     held = {place: units for place, units in claim.want.items() if units} if claim.fact else meet(hold.held, claim.want)
     for place in sorted(hold.held.keys() | held.keys()):
         units = held.get(place, 0) - hold.held.get(place, 0)
         if units:
-            work.shelf(place).promise(hold, units, claim.shipped.get(place, 0) - shipped.get(place, 0))
+            gone = claim.shipped.get(place, 0) - shipped.get(place, 0)
+            back = max(0, min(cancelled, -units - gone))
+            cancelled -= back
+            work.shelf(place).promise(hold, units, gone, back)
             if units > 0:
                 carts_of(work).take(claim.order_id, place, units)
     hold.held = held

@@ -440,8 +440,8 @@ class Shelf:
             units += entry.allocated
         self.sellable = (self.sellable or 0) + units
 
-    def promise(self, hold: Hold, units: int, shipped: int = 0) -> None:
-        """Promise more units to a claim, or fewer; `shipped` of those that go are on their way."""
+    def promise(self, hold: Hold, units: int, shipped: int = 0, cancelled: int = 0) -> None:
+        """Promise more units to a claim, or fewer; of those that go, `shipped` are on their way, and `cancelled` the channel has given up."""
         self.touched = True
         self.allocated += units
         fact = f"{hold.claim.claim_id}|held|{hold.seq + 1}"
@@ -452,7 +452,10 @@ class Shelf:
             self.legs.append((fact, "shipped", "allocated", -gone))
             self.legs.append((f"{fact}|released", "released", "allocated", units + gone))
         if self.rules.measure == counts.AVAILABLE and self.site.keeper != HUB:
-            self.enter(self._promise(hold, units))
+            if cancelled:  # the book has had them back since it took the cancel in, which was before we heard of it
+                self.enter(self._promise(hold, -cancelled, said=True))
+            if units + cancelled:
+                self.enter(self._promise(hold, units + cancelled))
 
     def expect(self, inbound: int, incoming: int, at: int | None) -> None:
         """More units are on their way, or fewer; the next are expected then."""
@@ -473,14 +476,14 @@ class Shelf:
         self.reserved += units
         self.legs.append((fact, kind, "reserved", units))
 
-    def _promise(self, hold: Hold, units: int) -> Entry:
-        """A promise as a fact, which a number of measure `available` may contain."""
+    def _promise(self, hold: Hold, units: int, *, said: bool = False) -> Entry:
+        """A promise as a fact, which a number of measure `available` may contain. `said`: fewer units because the channel says so."""
         claim, own = hold.claim, hold.claim.channel == self.site.keeper
-        recorded = claim.recorded_at if own and units > 0 and claim.recorded_at is not None else claim.at
+        recorded = claim.recorded_at if own and (units > 0 or said) and claim.recorded_at is not None else claim.at
         return Entry(
             sku=claim.sku,
             location=self.location,
-            entry_id=f"{claim.claim_id}|held|{hold.seq + 1}",
+            entry_id=f"{claim.claim_id}|held|{hold.seq + 1}" + ("|cancelled" if said else ""),
             kind="allocated" if units > 0 else "released",
             sellable=0,
             allocated=units,

@@ -6,6 +6,10 @@ count the shelf once or never. Everything reaches the processor late, out of ord
 the number must not be above the shelf, because what is above is sold and not there.
 
 Written from the story, not from the rule: the shelf and the book are simple sums over what happened and what was recorded.
+
+With `--feed available` the till's system also takes orders, and the number it gives is what is left for sale: orders that it has taken in
+are out of it, shipped or not; those of other channels it never hears of, nor of their shipments. Then the truth is what lies on the
+shelf and is promised to nobody.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from schemas.records import Claim, StockEvent
@@ -24,6 +28,7 @@ from tests.unit.stock.board import Board, claim, count, event, minute
 
 OPENING = 20
 PLACES = Places({"shop": Location("till")}, {})
+AVAILABLE = Places({"shop": Location("till", measure="available")}, {})
 LATEST = 200
 """Minutes after which everything has arrived."""
 
@@ -38,7 +43,8 @@ class Fact(NamedTuple):
 
 
 class World(NamedTuple):
-    """What happened, what there is in the end, and the records in the order in which they arrive."""
+    """What happened, what there is in the end (with a feed of what is available: less what is promised), and the records in the order in
+    which they arrive."""
 
     shelf: int
     records: list[StockEvent | Claim]
@@ -89,6 +95,70 @@ def _told(fact: Fact) -> StockEvent | Claim:
     return event(kind, abs(fact.units), id=fact.id, at=fact.at, recorded_at=fact.recorded)
 
 
+class Ordered(NamedTuple):
+    """An order of one unit or more: when it was placed and when it ended, and when the till's system took that in (None: never)."""
+
+    id: str
+    units: int
+    placed: int
+    taken: int | None
+    ended: int | None
+    ended_taken: int | None
+    ships: bool
+
+
+def available(draw: random.Random) -> World:
+    """A world whose till gives what is available."""
+    orders = [_ordered(draw, f"o{n}") for n in range(draw.randint(1, 5))]
+    facts = [_fact(draw, f"f{n}") for n in range(draw.randint(0, 2))]
+    facts = [fact for fact in facts if fact.recorded is not None]
+
+    def left(at: int) -> int:
+        """What the till's system lets people sell then."""
+        out = OPENING + sum(fact.units for fact in facts if fact.recorded is not None and fact.recorded <= at)
+        for order in orders:
+            if order.taken is not None and order.taken <= at:
+                back = order.ended_taken is not None and order.ended_taken <= at and not order.ships
+                out -= 0 if back else order.units
+        return out
+
+    arrivals: list[tuple[float, StockEvent | Claim]] = [(-1, count(OPENING, 0, id="opening"))]
+    for order in orders:
+        arrivals += _claims(draw, order)
+    for fact in facts:
+        arrivals += [(draw.randint(0, 60), _told(fact)) for _ in range(draw.choice([1, 1, 2]))]
+    for n in range(draw.randint(1, 3)):
+        at = draw.randint(0, 60)
+        arrivals.append((draw.randint(0, 60), count(left(at), at, id=f"b{n}")))
+    draw.shuffle(arrivals)
+    shelf = OPENING + sum(fact.units for fact in facts) - sum(order.units for order in orders if order.ships)
+    promised = sum(order.units for order in orders if order.ended is None)
+    return World(shelf - promised, [record for _, record in sorted(arrivals, key=lambda arrival: arrival[0])])
+
+
+def _ordered(draw: random.Random, id: str) -> Ordered:
+    own, placed, ends = draw.random() < 0.6, draw.randint(1, 20), draw.random() < 0.7
+    taken = placed + draw.randint(0, 10) if own else None
+    ended = placed + draw.randint(1, 12) if ends else None
+    ended_taken = max(taken, ended + draw.randint(0, 10)) if taken is not None and ended is not None else None
+    return Ordered(id, draw.randint(1, 2), placed, taken, ended, ended_taken, ships=ends and draw.random() < 0.6)
+
+
+def _claims(draw: random.Random, order: Ordered) -> list[tuple[float, Claim]]:
+    """What the order wants of stock, in the order in which it said so; the till's own tells us after its book has it. Some twice."""
+    channel = "web" if order.taken is None else "till"
+    said = (order.placed if order.taken is None else order.taken) + draw.randint(0, 6)
+    told = [claim(order.id, 1, "firm", want={"shop": order.units}, channel=channel, at=said, recorded_at=order.taken, occurred_at=order.placed)]
+    if order.ended is not None:
+        later = max(said, order.ended if order.ended_taken is None else order.ended_taken) + draw.randint(0, 6)
+        shipped = {"shop": order.units} if order.ships else {}
+        told.append(claim(order.id, 2, "none", shipped=shipped, channel=channel, at=later, recorded_at=order.ended_taken, occurred_at=order.ended))
+    first, *second = sorted(draw.randint(0, 60) for _ in told)
+    times = [first, *(at + 0.5 for at in second)]  # an order's own records keep their order
+    again = [(60.5, told[-1])] if draw.random() < 0.3 else []
+    return [*zip(times, told, strict=True), *again]
+
+
 Rule = Callable[[Sequence[StockEvent | Claim]], int | None]
 
 
@@ -99,6 +169,24 @@ def processor(records: Sequence[StockEvent | Claim]) -> int | None:
     for record in records:
         board.feed(record)
     return board.stock("shop").on_hand
+
+
+def promises(records: Sequence[StockEvent | Claim]) -> int | None:
+    """What stock makes of a feed that gives what is available: units that are there and promised to nobody."""
+    return _unpromised(AVAILABLE, records)
+
+
+def as_on_hand(records: Sequence[StockEvent | Claim]) -> int | None:
+    """The same feed declared as what lies on the shelf: promises that are out of it already are taken off again."""
+    return _unpromised(PLACES, records)
+
+
+def _unpromised(places: Places, records: Sequence[StockEvent | Claim]) -> int | None:
+    board = Board(places, complete_on_first_count=True)
+    board.now = minute(LATEST)
+    for record in records:
+        board.feed(record)
+    return board.stock("shop").atp
 
 
 def arrival(records: Sequence[StockEvent | Claim]) -> int | None:
@@ -131,11 +219,11 @@ def _units(record: StockEvent | Claim) -> int:
     return -record.quantity if record.kind == "sale" else record.quantity
 
 
-def judge(rule: Rule, seeds: range) -> Counter[str]:
+def judge(rule: Rule, seeds: range, make: Callable[[random.Random], World] = world) -> Counter[str]:
     """How often the number at rest is wrong, and how often, and by how many units, it is above the shelf."""
     found: Counter[str] = Counter()
     for seed in seeds:
-        here = world(random.Random(seed))
+        here = make(random.Random(seed))
         number = rule(here.records)
         assert number is not None
         found["worlds"] += 1
@@ -147,12 +235,21 @@ def judge(rule: Rule, seeds: range) -> Counter[str]:
     return found
 
 
+FEEDS: Mapping[str, tuple[Callable[[random.Random], World], Sequence[Rule]]] = {
+    "on_hand": (world, (arrival, event_time, processor)),
+    "available": (available, (as_on_hand, promises)),
+}
+"""What the till gives -> the worlds, and the rules that are tried, ours last."""
+
+
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--worlds", type=int, default=100_000)
+    words.add_argument("--feed", choices=sorted(FEEDS), default="on_hand")
     given, began = words.parse_args(), time.monotonic()
-    for rule in (arrival, event_time, processor):
-        found = judge(rule, range(given.worlds))
+    make, rules = FEEDS[given.feed]
+    for rule in rules:
+        found = judge(rule, range(given.worlds), make)
         shares = "  ".join(f"{what} {100 * found[what] / found['worlds']:.2f} %" for what in ("wrong", "too high"))
         print(f"{rule.__name__:10}  {found['worlds']:,} worlds  {shares}  units too high {found['units too high']:,}", flush=True)
     print(f"{time.monotonic() - began:.0f} s")

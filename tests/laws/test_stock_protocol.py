@@ -273,9 +273,9 @@ PLANTED: dict[str, tuple[Any, str, Any]] = {
     "nothing is recalled": (settle, "recalls", lambda short, holders: {}),
     "free units are cut at the first place": (settle, "named", lambda hold, free: claims.named(hold, free)[:1]),
     "younger waits for older": (settle, "judge", lambda hold, free, triers: REAL_JUDGE(hold, free, triers).replace("busy_older", "busy_younger")),
-    "a decrease waits for an increase": (apply, "_hold", lambda work, hold, shipped: None if hold.more else REAL_HOLD(work, hold, shipped)),
+    "a decrease waits for an increase": (apply, "_hold", lambda work, hold, *more: None if hold.more else REAL_HOLD(work, hold, *more)),
     "an ended claim is forgotten": (Work, "closed", lambda work, order_id: None),
-    "facts are refused like wishes": (apply, "_hold", lambda work, hold, shipped: REAL_HOLD(work, _no_fact(hold), shipped)),
+    "facts are refused like wishes": (apply, "_hold", lambda work, hold, *more: REAL_HOLD(work, _no_fact(hold), *more)),
     "waiters are not counted": (settle, "_waiting", lambda work, old, changed: (0, ())),
 }
 

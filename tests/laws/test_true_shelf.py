@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from tests.laws.shelf import arrival, event_time, judge, processor, world
+from schemas.records import StockEvent
+from tests.laws.shelf import arrival, as_on_hand, available, event_time, judge, processor, promises, world
 
 WORLDS = range(4_000)
 
@@ -29,3 +30,26 @@ def test_the_order_of_arrival_does_not_matter() -> None:
         again = [*records, *records]
         draw.shuffle(again)
         assert processor(again) == processor(records), seed
+
+
+def test_a_feed_of_what_is_available_is_exact() -> None:
+    """Orders of the till's own are out of its number, those of others never; told late, in any order, twice: what is left is exact."""
+    found = judge(promises, range(3_000), available)
+    assert (found["worlds"], found["wrong"]) == (3_000, 0), found
+
+
+def test_the_same_feed_read_as_on_hand_counts_promises_twice() -> None:
+    """The worlds are hard enough to tell: nearly half of the numbers are too low."""
+    assert judge(as_on_hand, range(500), available)["wrong"] > 150
+
+
+def test_a_feed_of_what_is_available_in_another_order() -> None:
+    """Counts and sales shuffled and doubled among the orders' own records: the same number."""
+    for seed in range(300):
+        draw = random.Random(seed)
+        records = available(draw).records
+        told = [record for record in records if isinstance(record, StockEvent) and record.event_id != "opening"]
+        mixed = [record for record in records if record not in told]
+        for record in [*told, *told]:
+            mixed.insert(draw.randint(1, len(mixed)), record)
+        assert promises(mixed) == promises(records), seed

@@ -115,6 +115,32 @@ def test_v7_through_the_processor() -> None:
     assert board.stock("shop").atp == 5
 
 
+def test_a_cancel_is_in_what_is_available_since_the_till_took_it_in() -> None:
+    """The till's number had the units back before we heard of the cancel: they come back once. One told after the number comes back now."""
+    for told_again in (True, False):
+        board = Board(AVAILABLE, complete_on_first_count=True)
+        board.now += 130 * 60_000
+        board.feed(count(7, 100))
+        board.feed(claim("t1", 1, "firm", want={"shop": 2}, channel="till", recorded_at=95, at=96))
+        assert (board.stock("shop").atp, board.stock("shop").sellable) == (7, 9)
+        if told_again:
+            board.feed(count(9, 115))
+        board.feed(claim("t1", 2, "none", channel="till", recorded_at=110, at=120))
+        assert (board.stock("shop").atp, board.stock("shop").sellable, board.stock("shop").allocated) == (9, 9, 0)
+
+
+def test_of_one_picture_a_cancel_and_a_shipment() -> None:
+    """Of three units one ships and one is cancelled: `available` gets the cancelled one back, and nothing for the one that left."""
+    board = Board(AVAILABLE, complete_on_first_count=True)
+    board.now += 130 * 60_000
+    board.feed(count(7, 100))
+    board.feed(claim("t1", 1, "firm", want={"shop": 3}, channel="till", recorded_at=95, at=96))
+    board.feed(claim("t1", 2, "firm", want={"shop": 1}, shipped={"shop": 1}, channel="till", recorded_at=110, at=120))
+    assert (board.stock("shop").atp, board.stock("shop").sellable, board.stock("shop").allocated) == (8, 9, 1)
+    board.feed(count(8, 125))
+    assert (board.stock("shop").atp, board.stock("shop").sellable, board.stock("shop").allocated) == (8, 9, 1)
+
+
 def test_v7_last_unit_sold_by_the_counting_channel_is_granted_to_it() -> None:
     """The channel says 0 available because of this very order: the order gets its unit, nobody else does."""
     board = Board(AVAILABLE, complete_on_first_count=True)
