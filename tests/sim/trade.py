@@ -1,8 +1,9 @@
-"""Orders that compete for few units: the production order and stock processors as the hub of a seed.
+"""Orders and carts that compete for few units: the production order and stock processors as the hub of a seed.
 
     event.order -> order -> command.stock -> stock (with event.stock) -> event.allocation -> order
 
-Orders of both columns of `order` claim units in both columns of `stock`. What the audit knows of units it has from the
+Orders of both columns of `order` claim units in both columns of `stock`, where carts hold some for a while (command.reservation), run out, are
+emptied, or become one of the orders. What the audit knows of units it has from the
 receipts and from what the orders were told, not from what stock keeps.
 """
 
@@ -16,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas import catalogue
-from schemas.records import Answer, ClaimState, Order, OrderEvent, OrderEventLine, Stock, StockEvent
+from schemas.records import Answer, ClaimState, Order, OrderEvent, OrderEventLine, Reservation, Reserve, Stock, StockEvent
 from streams.order.apply import OrderProcessor
 from streams.places import HUB, Channel, Location, Places
 from streams.ports import Place, Record
@@ -43,7 +44,7 @@ class OrderAudit(Audit):
         return {}
 
     def _fired(self, *_: Any) -> None:
-        """Nothing wakes here within the time of a seed."""
+        """Carts run out; what comes of it shows in what is held."""
 
     def _input(self, column: Column, record: Record, origins: dict[Any, Any], owner: str) -> None:
         column.passed[Place(record.topic, record.partition)] += 1
@@ -57,7 +58,7 @@ class StockAudit(OrderAudit):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.came: Counter[tuple[str, str]] = Counter()  # SKU, place -> units that stock has heard of
-        self.told: dict[str, dict[str, Mapping[str, int]]] = {sku: {} for sku in SKUS}  # SKU -> order -> what it was told last that it holds
+        self.told: dict[str, dict[str, Mapping[str, int]]] = {sku: {} for sku in SKUS}  # SKU -> order or cart -> what it was told last that it holds
         self._heard: set[str] = set()
 
     def _origins(self, by_topic: dict[str, list[Record]]) -> dict[tuple[str, int, int], Any]:
@@ -86,14 +87,15 @@ class StockAudit(OrderAudit):
         for place in PLACES.locations:
             must(held[place] <= self.came[sku, place], "oversold", sku, place, held[place], self.came[sku, place], self.told[sku])
             stock: Stock | None = column.state.get(("unified.stock", catalogue.join_key(sku, place)))
-            was = (stock.allocated, stock.on_hand) if stock is not None else (0, 0)
+            was = (stock.allocated + stock.reserved, stock.on_hand) if stock is not None else (0, 0)
             must(was == (held[place], self.came[sku, place]), "stock keeps other units than came and were promised", stock, held, self.came)
         kept = {record.claim.order_id: record.held for record in column.state.values() if isinstance(record, ClaimState) and record.claim.sku == sku}
+        kept |= {record.reservation_id: record.held for record in column.state.values() if isinstance(record, Reservation) and record.sku == sku}
         must({order: units for order, units in self.told[sku].items() if units} == {order: units for order, units in kept.items() if units},
-             "what orders were told and what stock keeps of them differ", sku, self.told[sku], kept)  # fmt: skip
+             "what orders and carts were told and what stock keeps of them differ", sku, self.told[sku], kept)  # fmt: skip
 
     def held(self, sku: str) -> Counter[str]:
-        """Place -> units that orders were told they hold."""
+        """Place -> units that orders and carts were told they hold."""
         found: Counter[str] = Counter()
         for units in self.told[sku].values():
             found.update(units)
@@ -106,6 +108,7 @@ class Trade(World):
     def __init__(self, case: Case, keeper: Any = None) -> None:
         self.pictures: dict[str, OrderEvent] = {}  # order id -> the newest
         self.receipts: Counter[tuple[str, str]] = Counter()
+        self.carts: list[Reserve] = []
         super().__init__(msgspec.structs.replace(case, edges=()), keeper)
 
     def _hub(self) -> dict[str, Any]:
@@ -121,7 +124,7 @@ class Trade(World):
     # --- what is said
 
     def _said(self) -> list[Any]:
-        return [self.order] * 7 + [self.edit] * 4 + [self.again, self.receipt, self.receipt]
+        return [self.order] * 7 + [self.edit] * 4 + [self.again, self.receipt, self.receipt] + [self.cart] * 3
 
     def _marked(self) -> tuple[str, ...]:
         return (OFFSETS, *(topic for processor in self.processors.values() for topic in topics(processor) if not topic.startswith("event.order")))
@@ -145,6 +148,21 @@ class Trade(World):
             lines = tuple(msgspec.structs.replace(line, ordered=chance.choice((1, 1, 2))) for line in before.lines)
             revision = before.revision + 1
             self._tell(msgspec.structs.replace(before, revision=revision, event_id=f"{before.native_id}.{revision}", status=status, lines=lines))  # type: ignore[arg-type]
+
+    def cart(self, chance: random.Random) -> None:
+        """Somebody puts something into a cart, or a known cart is looked at again, emptied, or paid for: then it is the next order's."""
+        if self.carts and chance.random() < 0.5:
+            cart = chance.choice(self.carts)
+            cart = msgspec.structs.replace(cart, action=chance.choice(("hold", "extend", "post", "void")), at=self.now())
+        else:
+            name, sku = f"cart-{len(self.carts)}", chance.choice(SKUS)
+            cart = Reserve(reservation_id=name, owner=name, sku=sku, quantity=chance.choice((1, 1, 2)), locations=(), action="hold", at=self.now())
+        if cart.action == "post" or chance.random() < 0.5:
+            cart = msgspec.structs.replace(cart, owner=f"web:{len(self.pictures)}")
+        cart = msgspec.structs.replace(cart, expires_at=self.now() + chance.choice((10, 1_000, 20_000, 3_600_000)))
+        self.carts.append(cart)
+        for _ in range(2 if chance.random() < 0.2 else 1):
+            self._write("command.reservation", cart)
 
     def again(self, chance: random.Random) -> None:
         """A picture comes once more."""
