@@ -39,6 +39,8 @@ sink_writes = Counter("crossdock_sink_writes", "Writes to a channel by result", 
 end_to_end_seconds = Histogram("crossdock_end_to_end_seconds", "From the channel's event to a sink's acknowledgement", ["channel"], buckets=SECONDS)
 ratelimit_wait_seconds = Counter("crossdock_ratelimit_wait_seconds", "Time spent waiting for a channel's limit", ["channel"])
 deliver_held_back = Gauge("crossdock_deliver_held_back", "Listings whose 0 waits for a person's word", ["channel"])
+facts_told = Counter("crossdock_facts_told", "Facts told to a system that counts a place, by result", ["channel", "result"])
+facts_waiting = Gauge("crossdock_facts_waiting", "Facts that a system which counts a place has yet to be told of", ["channel"])
 stock_drift = Counter("crossdock_stock_drift", "Numbers in a channel that nobody can explain, by what they look like", ["channel", "kind"])
 
 # --- store, supervision

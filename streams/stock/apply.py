@@ -2,6 +2,7 @@
 
 event.stock           counts and facts (sales, receipts, corrections), and markers that end a complete read
 event.transfer        goods on their way between places, or from a supplier
+event.told            how far a place's counting system has been told of a fact
 command.stock         what each order wants of a SKU, absolute
 command.reservation   what carts and customers want held for a while
 """
@@ -14,9 +15,9 @@ from msgspec.structs import replace
 
 from hub.errors import Refuse
 from schemas.catalogue import first_part, join_key, split_key
-from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Reserve, StockEvent, TransferEvent
+from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Reserve, StockEvent, Told, TransferEvent
 from schemas.records.stock import ChangeKind
-from streams.places import HUB, Location, Places
+from streams.places import HUB, ORDER, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
 from streams.stock import counts, transfers
 from streams.stock.atlas import Atlas
@@ -40,6 +41,7 @@ from streams.stock.state import (
     RESERVATION,
     SKU,
     STOCK,
+    TELL,
     TRANSFER,
     Work,
 )
@@ -48,6 +50,7 @@ EVENTS: Final = "event.stock"
 COMMANDS: Final = "command.stock"
 RESERVATIONS: Final = "command.reservation"
 TRANSFERS: Final = "event.transfer"
+TOLD: Final = "event.told"
 HORIZON: Final = 72 * 3_600_000
 MOST: Final = 1_000_000_000
 """Units in one record; more is a mistake."""
@@ -70,10 +73,10 @@ class StockProcessor:
     """
 
     name = "stock"
-    inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS)
+    inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS, TOLD)
     states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU, TRANSFER)
     tables: tuple[Table, ...] = ()
-    outputs: tuple[str, ...] = (ALLOCATION, LEDGER)
+    outputs: tuple[str, ...] = (ALLOCATION, LEDGER, TELL)
 
     def __init__(self, places: Places, *, complete_on_first_count: bool = False, horizon: int = HORIZON) -> None:
         self.places, self.atlas = places, Atlas(places)
@@ -105,6 +108,8 @@ class StockProcessor:
                 return self._reserve(view, record, event.at)
             if isinstance(record, TransferEvent):
                 return self._transfer(view, record, event.at)
+            if isinstance(record, Told):
+                return self._told(view, record, event.at)
         elif isinstance(event, Refresh):
             return self._refresh(view, event)
         elif isinstance(event, Tick):
@@ -137,10 +142,10 @@ class StockProcessor:
                 raise Refuse(f"count {kept.event_id} again with another number", reason="conflict")
             return work.step(Fate.DUPLICATE)
         opens = said.source == rules.opening and count.book is None and count.physical is None
-        if said.source != rules.authority and not opens:
+        if (said.source != rules.authority and not opens) or rules.mode not in (None, "both", said.count_kind):
             return work.step(Fate.IGNORED)
         oldest = kept.as_of if kept.begun_at is None else min(kept.begun_at, kept.as_of)
-        if oldest < work.at - self.horizon or not counts.newer(kept, count.physical if physical else count.book):
+        if oldest < work.at - shelf.horizon or not counts.newer(kept, count.physical if physical else count.book):
             return work.step(Fate.SUPERSEDED)
         work.counted = f"{kept.event_id}|{said.count_kind}|{kept.as_of}"
         if physical:
@@ -177,11 +182,32 @@ class StockProcessor:
         )
         known: Entry | None = work.get(ENTRY, shelf.entry_key(said.event_id))
         if known is not None:
-            if replace(known, log_at=entry.log_at) != entry:
+            recorded = known.recorded_at if own else None  # of others' facts it is known since they were told
+            if replace(known, log_at=entry.log_at, recorded_at=recorded, tell=None, sent_at=None, acked_at=None, refused=False) != entry:
                 raise Refuse(f"fact {said.event_id} again with another content", reason="conflict")
             return work.step(Fate.DUPLICATE)
         if not shelf.enter(entry):
             return work.step(Fate.SUPERSEDED)
+        settle(work, None)
+        publish(work, sums(work, None, 0, None))
+        return work.step()
+
+    def _told(self, view: View, said: Told, at: int) -> Step:
+        """The counting system is being told of a fact, or has answered. Whatever comes twice or in another order: what is known only grows."""
+        known: Entry | None = view.get(ENTRY, join_key(said.sku, said.location, said.entry_id))
+        if known is None:
+            return Step(fate=Fate.SUPERSEDED)
+        now = replace(
+            known,
+            sent_at=_first(known.sent_at, said.sent_at),
+            acked_at=_first(known.acked_at, said.acked_at),
+            recorded_at=_first(known.recorded_at, said.recorded_at),
+            refused=known.refused or said.outcome == "refused",
+        )
+        if now == known or known.own:
+            return Step(fate=Fate.DUPLICATE)
+        work = Work(view, self.atlas, self.horizon, said.sku, at, f"{said.entry_id}|{said.outcome}", None)
+        work.shelf(said.location).heard(known, now)
         settle(work, None)
         publish(work, sums(work, None, 0, None))
         return work.step()
@@ -220,9 +246,12 @@ class StockProcessor:
         count, seen, clocks = shelf.count, counts.anchor(None, shelf.count.physical), shelf.site.clocks
         if shelf.anchor is not None and entry.origin in shelf.anchor.kept.covers and counts.inside(shelf.anchor, entry, HUB, clocks) is not counts.Inside.YES:
             address = (ENTRY, tick.key)  # the book will say when it has this fact, and has not yet
-            return Step(puts={address: entry}, wakes={address: tick.at + self.horizon})
-        told = not counts.never_recorded(entry) or (shelf.anchor is not None and entry.origin in shelf.anchor.kept.covers)
+            return Step(puts={address: entry}, wakes={address: tick.at + shelf.horizon})
         on_shelf = seen is not None and not entry.allocated and counts.inside(seen, entry, HUB, clocks) is counts.Inside.YES
+        if counts.pending(entry) and not on_shelf:
+            address = (ENTRY, tick.key)  # without it the number would change, and nobody knows whether the book's has
+            return Step(puts={address: entry}, wakes={address: tick.at + shelf.horizon})
+        told = not counts.never_recorded(entry) or (shelf.anchor is not None and entry.origin in shelf.anchor.kept.covers)
         if shelf.anchor is not None and not told and not on_shelf:
             shelf.count = replace(
                 count,
@@ -354,6 +383,11 @@ def _kept(said: StockEvent, at: int) -> CountKept:
     )
 
 
+def _first(known: int | None, said: int | None) -> int | None:
+    """The earlier of two moments of which each may not be known."""
+    return said if known is None else known if said is None else min(known, said)
+
+
 def _occurred(claim: Claim) -> int:
     if claim.occurred_at is not None:
         return claim.occurred_at
@@ -408,7 +442,9 @@ def _facts(work: Work, hold: Hold, shipped: dict[str, int], lost: dict[str, int]
 def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units: int) -> Entry:
     """Units that left a place. Where they were held until now they left now; else when the channel's book says."""
     claim = hold.claim
-    own = claim.channel == work.shelf(place).site.keeper
+    site = work.shelf(place).site
+    theirs = claim.channel == site.keeper
+    own = theirs or site.rules.tell == ORDER  # which holds every order, and records by itself what becomes of it
     recorded = claim.recorded_at if claim.recorded_at is not None and not hold.was_held.get(place) else claim.at
     happened = claim.occurred_at if claim.occurred_at is not None else min(recorded, claim.at)
     return Entry(
@@ -420,7 +456,7 @@ def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units
         at=happened,
         own=own,
         origin=claim.channel,
-        recorded_at=recorded if own else None,
+        recorded_at=recorded if theirs else None,
         log_at=work.at,
     )
 

@@ -108,14 +108,19 @@ def _recorded_in_the_book(count: CountKept, entry: Entry, hub: str, rules: Rules
         if entry.at > as_of + skew:
             return Inside.NO
         return Inside.YES if entry.at <= as_of - rules.posting - skew else Inside.MAYBE
-    if entry.sent_at is None or entry.sent_at > as_of + skew:
+    if entry.sent_at is None or entry.refused or entry.sent_at > as_of + skew:
         return Inside.NO
     return Inside.YES if entry.acked_at is not None and entry.acked_at <= as_of - skew else Inside.MAYBE
 
 
 def never_recorded(entry: Entry) -> bool:
     """No book count will ever contain this fact: the counting system has not been told of it. (One that says whom it covers is asked instead.)"""
-    return not entry.own and entry.recorded_at is None and entry.sent_at is None
+    return not entry.own and entry.recorded_at is None and (entry.sent_at is None or entry.refused)
+
+
+def pending(entry: Entry) -> bool:
+    """The counting system is being told of this fact, and nobody knows yet whether it has taken it in."""
+    return entry.tell is not None and entry.recorded_at is None and entry.acked_at is None and not entry.refused
 
 
 def project(measure: str, sellable: int, unsellable: int, allocated: int) -> int:

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from hub.errors import Refuse
 from schemas.catalogue import join_key, quote, split_key
-from schemas.records import Claim, ClaimState, ClosedClaim, CountState, Entry, FeedState, SkuState, Stock, StockChange
+from schemas.records import Claim, ClaimState, ClosedClaim, CountState, Entry, FeedState, SkuState, Stock, StockChange, Tell
 from schemas.records.stock import ChangeKind, Counter
-from streams.places import HUB
+from streams.places import ADJUSTMENT, HUB
 from streams.step import Fate, Out, Step, View
 from streams.stock import counts
 from streams.stock.atlas import Atlas, Site
@@ -36,6 +36,7 @@ RESERVATION: Final = "internal.stock.reservation"
 SKU: Final = "internal.stock.sku"
 ALLOCATION: Final = "event.allocation"
 LEDGER: Final = "event.stock-change"
+TELL: Final = "command.tell"
 
 LIMIT: Final = 2**31 - 1
 AHEAD: Final = 10 * 60_000
@@ -355,6 +356,11 @@ class Shelf:
         return counts.ON_HAND if anchor is not None and anchor.physical else measure
 
     @property
+    def horizon(self) -> int:
+        """How old a count, and a fact that is kept by itself, may be here [ms]."""
+        return self.rules.horizon or self.work.horizon
+
+    @property
     def on_hand(self) -> int | None:
         return None if self.sellable is None else self.sellable + self.damaged + self.quality
 
@@ -408,12 +414,13 @@ class Shelf:
         newest, recorded = entry.at, entry.recorded_at
         if recorded is not None and recorded > newest:
             newest = recorded
-        if newest < log_at - work.horizon and (newest <= anchor.kept.as_of if anchor is not None else self.sellable is None):
+        if newest < log_at - self.horizon and (newest <= anchor.kept.as_of if anchor is not None else self.sellable is None):
             return False
         self.touched = True
+        entry = self._addressed(entry)
         address = (ENTRY, self.entry_key(entry.entry_id))
         work.puts[address] = entry
-        work.wakes[address] = (newest if newest > log_at else log_at) + work.horizon + 1
+        work.wakes[address] = (newest if newest > log_at else log_at) + self.horizon + 1
         before = self.on_hand
         if self.sellable is not None:
             self._shift(counts.change(anchor, self.measure, entry, HUB, self.site.clocks), entry)
@@ -430,6 +437,36 @@ class Shelf:
         if before is not None and not entry.allocated:
             self._leg(entry, "on_hand", (self.on_hand or 0) - before)
         return True
+
+    def _addressed(self, entry: Entry) -> Entry:
+        """A new fact, and the word to whom it has to be told, where the place's counting system learns by adjustments and does not know it otherwise."""
+        if self.rules.tell != ADJUSTMENT or entry.own:
+            return entry
+        units = counts.project(self.rules.measure, entry.sellable, entry.unsellable, entry.allocated)
+        if not units or (self.anchor is not None and entry.origin in self.anchor.kept.covers):
+            return entry
+        told = Tell(
+            channel=self.rules.authority,
+            sku=entry.sku,
+            location=self.location,
+            entry_id=entry.entry_id,
+            kind=entry.kind,
+            units=units,
+            at=entry.at,
+            log_at=entry.log_at,
+        )
+        self.work.outputs.append(Out(TELL, told))
+        return replace(entry, tell=told.channel)
+
+    def heard(self, was: Entry, now: Entry) -> None:
+        """More is known of whether the counting system has taken a fact in: a count contains it or not, by what is known now."""
+        work, address = self.work, (ENTRY, self.entry_key(now.entry_id))
+        self.touched = True
+        work.puts[address] = now
+        work.wakes[address] = max(now.at, now.log_at, work.at - self.horizon) + self.horizon + 1
+        if self.sellable is not None:
+            at, measure, clocks = self.anchor, self.measure, self.site.clocks
+            self.sellable += counts.change(at, measure, now, HUB, clocks) - counts.change(at, measure, was, HUB, clocks)
 
     def _shift(self, units: int, entry: Entry) -> None:
         """The number has changed by so many units of its measure."""
