@@ -344,6 +344,8 @@ class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     source: str = ""
     # the last complete read is older than the place allows
     aged: bool = False
+    # another system counts than the one that was read, and that was reported
+    contested: bool = False
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -20,9 +20,9 @@ from schemas.records.stock import ChangeKind
 from streams.places import HUB, ORDER, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
 from streams.stock import counts, transfers
-from streams.stock.atlas import Atlas
+from streams.stock.atlas import Atlas, Site
 from streams.stock.claims import Hold, Said, meet
-from streams.stock.feeds import complete
+from streams.stock.feeds import age, complete, finding
 from streams.stock.publish import publish
 from streams.stock.reservations import carts_of, check, expire
 from streams.stock.settle import answer, own_units, settle, sums
@@ -33,6 +33,7 @@ from streams.stock.state import (
     CLAIM,
     CLOSED,
     COUNT,
+    DRIFT,
     ENDED,
     ENTRY,
     FEED,
@@ -76,7 +77,7 @@ class StockProcessor:
     inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS, TOLD)
     states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU, TRANSFER)
     tables: tuple[Table, ...] = ()
-    outputs: tuple[str, ...] = (ALLOCATION, LEDGER, TELL)
+    outputs: tuple[str, ...] = (ALLOCATION, LEDGER, TELL, DRIFT)
 
     def __init__(self, places: Places, *, complete_on_first_count: bool = False, horizon: int = HORIZON) -> None:
         self.places, self.atlas = places, Atlas(places)
@@ -141,25 +142,49 @@ class StockProcessor:
             if (same.quantity, same.as_of, same.source) != (kept.quantity, kept.as_of, kept.source):
                 raise Refuse(f"count {kept.event_id} again with another number", reason="conflict")
             return work.step(Fate.DUPLICATE)
-        opens = said.source == rules.opening and count.book is None and count.physical is None
+        self._contest(work, shelf.site, said.source)
+        opens = said.source == rules.opening and shelf.book is None and count.physical is None
         if (said.source != rules.authority and not opens) or rules.mode not in (None, "both", said.count_kind):
             return work.step(Fate.IGNORED)
         oldest = kept.as_of if kept.begun_at is None else min(kept.begun_at, kept.as_of)
-        if oldest < work.at - shelf.horizon or not counts.newer(kept, count.physical if physical else count.book):
+        if oldest < work.at - shelf.horizon or not counts.newer(kept, count.physical if physical else shelf.book):
             return work.step(Fate.SUPERSEDED)
+        shelf.disown()
+        count = shelf.count
         work.counted = f"{kept.event_id}|{said.count_kind}|{kept.as_of}"
         if physical:
             shelf.count = replace(count, physical=kept, base_sellable=0, base_unsellable=0)
         else:
             shelf.count = replace(count, book=kept)
-        first = self.complete_on_first_count and not work.opened(shelf.site)
-        if first:
-            work.feeds[said.location] = True
-            work.puts[(FEED, join_key(said.location))] = FeedState(location=said.location, complete=True, as_of=work.at)
+        first = self.complete_on_first_count and self._read_by_counts(work, shelf.site, said)
         shelf.recount()
         settle(work, None, everybody=first or shelf.measure == counts.AVAILABLE)
         publish(work, sums(work, None, 0, None), everybody=first)
         return work.step(again=ALL_AGGREGATES if first else ())
+
+    def _read_by_counts(self, work: Work, site: Site, said: StockEvent) -> bool:
+        """Where there are no complete reads each count is one. Whether what is known of the place has changed by it."""
+        feed = work.feed(site)
+        changes = not work.opened(site) or work.aged(site)
+        if not site.open and (changes or site.rules.max_age is not None):
+            address = (FEED, join_key(said.location))
+            work.puts[address] = work.feeds[said.location] = FeedState(
+                location=said.location, complete=True, as_of=work.at, read="" if feed is None else feed.read, source=said.source
+            )
+            if site.rules.max_age is not None:
+                work.wakes[address] = work.at + site.rules.max_age + 1
+        return changes
+
+    def _contest(self, work: Work, site: Site, source: str) -> None:
+        """One system counts here, and another was read: told once."""
+        feed = work.feed(site)
+        if feed is None or feed.contested or not work.contested(site) or source not in (site.keeper, feed.source):
+            return
+        work.puts[(FEED, site.quoted)] = work.feeds[site.location] = replace(feed, contested=True)
+        reason = (
+            f"{site.location} is counted by {site.keeper} now and was read from {feed.source}: it sells nothing until {site.keeper} has been read completely"
+        )
+        work.outputs.append(finding("two_authorities", site.keeper, "", f"{site.location}|{feed.source}|{feed.as_of}", reason, work.at))
 
     def _fact(self, work: Work, said: StockEvent) -> Step:
         kind, sellable, unsellable = KINDS[said.kind]
@@ -218,7 +243,7 @@ class StockProcessor:
             raise Refuse(f"a read that {said.quantity} markers complete", reason="invalid-quantity")
         if said.source == HUB or said.source != self.atlas.site(said.location).keeper:
             return Step(fate=Fate.IGNORED)
-        return complete(view, said, at)
+        return complete(view, said, at, self.places.locations[said.location].max_age)
 
     def _refresh(self, view: View, event: Refresh) -> Step:
         """A place has become known: what its numbers mean for claims and channels has changed."""
@@ -227,7 +252,9 @@ class StockProcessor:
         work = Work(view, self.atlas, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
         for location in [split_key(key)[1] for key in view.keys(STOCK, event.aggregate)]:
             if location in self.places.locations:
-                work.shelf(location).touched = True
+                shelf = work.shelf(location)
+                shelf.touched = True
+                shelf.disown()
         settle(work, None, everybody=True)
         publish(work, sums(work, None, 0, None), everybody=True)
         return work.step()
@@ -236,6 +263,10 @@ class StockProcessor:
         """A hold is over, or a record is needed no more: of a fact, because every count that may still come contains it or none ever will."""
         if tick.topic == RESERVATION:
             return self._run_out(view, tick)
+        if tick.topic == FEED:
+            location = split_key(tick.key)[0]
+            site = self.atlas.site(location)
+            return age(view, location, tick.at, site.keeper, site.rules.max_age)
         if tick.topic in (ENDED, TRANSFER):
             return Step(puts={(tick.topic, tick.key): None})
         entry: Entry | None = view.get(tick.topic, tick.key)

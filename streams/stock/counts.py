@@ -102,6 +102,8 @@ def _recorded_in_the_book(count: CountKept, entry: Entry, hub: str, rules: Rules
         return Inside.YES if entry.at <= count.covers[entry.origin] else Inside.NO
     as_of, skew = count.as_of, rules.skew
     recorded = entry.log_at if count.source == hub else entry.recorded_at
+    if entry.own and recorded is not None and count.source not in (hub, entry.origin) and entry.origin:  # of who counted here before
+        return Inside.NO if entry.at > as_of + skew else Inside.MAYBE
     if recorded is not None:  # one clock: exact
         return Inside.YES if recorded <= as_of else Inside.NO
     if entry.own:

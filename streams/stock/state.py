@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from hub.errors import Refuse
 from schemas.catalogue import join_key, quote, split_key
-from schemas.records import Claim, ClaimState, ClosedClaim, CountState, Entry, FeedState, SkuState, Stock, StockChange, Tell
+from schemas.records import Claim, ClaimState, ClosedClaim, CountKept, CountState, Entry, FeedState, SkuState, Stock, StockChange, Tell
 from schemas.records.stock import ChangeKind, Counter
 from streams.places import ADJUSTMENT, HUB
 from streams.step import Fate, Out, Step, View
@@ -37,6 +37,7 @@ SKU: Final = "internal.stock.sku"
 ALLOCATION: Final = "event.allocation"
 LEDGER: Final = "event.stock-change"
 TELL: Final = "command.tell"
+DRIFT: Final = "event.stock-drift"
 
 LIMIT: Final = 2**31 - 1
 AHEAD: Final = 10 * 60_000
@@ -114,7 +115,7 @@ class Work:
         self.index: Index | None = None  # as this step had to make it
         self.tails: dict[str, tuple[counts.Anchor | None, set[str]]] = {}
         self.holds: dict[str, Hold] = {}
-        self.feeds: dict[str, bool] = {}
+        self.feeds: dict[str, FeedState | None] = {}
         self.reason: str | None = None
         self.carts: Any = None
         self._demand: list[Waiting] | None = None
@@ -130,14 +131,31 @@ class Work:
         return Step(puts=self.puts, wakes=self.wakes, outputs=self.outputs, fate=fate, again=again)
 
     def opened(self, site: Site) -> bool:
-        """Whether the place's number is known: our own book, or a feed that has been read completely once."""
+        """Whether the place's number is known: our own book, or a feed that has been read completely once, and whose system still counts here."""
         if site.open:
             return True
-        known = self.feeds.get(site.location)
-        if known is None:
-            feed: FeedState | None = self.get(FEED, site.quoted)
-            known = self.feeds[site.location] = feed is not None and feed.complete
-        return known
+        feed = self.feed(site)
+        return feed is not None and feed.complete and feed.source in ("", site.keeper)
+
+    def feed(self, site: Site) -> FeedState | None:
+        """How far the place's counts have been read."""
+        if site.location not in self.feeds:
+            self.feeds[site.location] = self.get(FEED, site.quoted)
+        return self.feeds[site.location]
+
+    def aged(self, site: Site) -> bool:
+        """Whether the last complete read of a known place is too old to raise anything by."""
+        if site.rules.max_age is None or site.open:
+            return False
+        feed = self.feed(site)
+        return feed is not None and feed.as_of is not None and feed.as_of < self.at - site.rules.max_age
+
+    def contested(self, site: Site) -> bool:
+        """Whether the place's number is that of another system than the one that counts here now."""
+        if site.open:
+            return False
+        feed = self.feed(site)
+        return feed is not None and feed.complete and feed.source not in ("", site.keeper)
 
     def shelf(self, location: str) -> Shelf:
         """The SKU at one place."""
@@ -157,6 +175,8 @@ class Work:
                 return 0  # it is known there, and there is none
             if (sellable := stock.sellable) is not None:
                 units = sellable - site.rules.safety_stock - stock.allocated - stock.reserved
+                if stock.most is not None and stock.most < units and self.aged(site):
+                    units = stock.most
                 return units if units > 0 else 0
             shelf = self.shelf(site.location)
         return shelf.part()
@@ -285,6 +305,7 @@ class Shelf:
         "legs",
         "location",
         "missing",
+        "most",
         "quality",
         "reserved",
         "rules",
@@ -305,14 +326,14 @@ class Shelf:
         self._count_read = self._anchored = self.touched = False
         self.legs: list[tuple[str, ChangeKind, Counter, int]] = []
         self.incoming = self.inbound = 0
-        self.expected_at: int | None = None
+        self.expected_at = self.most = None
         stock: Stock | None = work.get(STOCK, self.key)
         self.before = stock
         self.sellable: int | None = None
         if stock is not None:
             self.sellable, self.allocated, self.reserved = stock.sellable, stock.allocated, stock.reserved
             self.damaged, self.quality, self.missing = stock.damaged, stock.quality_control, stock.missing
-            self.incoming, self.inbound, self.expected_at = stock.incoming, stock.inbound, stock.expected_at
+            self.incoming, self.inbound, self.expected_at, self.most = stock.incoming, stock.inbound, stock.expected_at, stock.most
         else:
             self.allocated = self.reserved = self.damaged = self.quality = self.missing = 0
             if self._ours():
@@ -342,9 +363,30 @@ class Shelf:
     @property
     def anchor(self) -> counts.Anchor | None:
         if not self._anchored:
-            count = self.count
-            self._anchor, self._anchored = counts.anchor(count.book, count.physical), True
+            self._anchor, self._anchored = counts.anchor(self.book, self.count.physical), True
         return self._anchor
+
+    @property
+    def book(self) -> CountKept | None:
+        """The newest book count of the system that counts here; one of its predecessor is none."""
+        book, rules = self.count.book, self.rules
+        return None if book is not None and book.source not in (rules.authority, self.site.keeper, "") and self.site.keeper not in ("", HUB) else book
+
+    def disown(self) -> None:
+        """Another system counts here than the one whose number this is: what that one was never told of, this one may know."""
+        count = self.count
+        if count.book is not None and self.book is None:
+            self.count = replace(
+                count,
+                book=None,
+                base_sellable=min(0, count.base_sellable),
+                base_unsellable=min(0, count.base_unsellable),
+                base_allocated=max(0, count.base_allocated),
+            )
+            if self.anchor is None and not self._ours():
+                self.touched, self.sellable = True, None
+            else:
+                self.recount()
 
     @property
     def measure(self) -> str:
@@ -393,7 +435,15 @@ class Shelf:
 
     def part(self) -> int | None:
         """What the place adds to availability; None while it is unknown."""
-        return max(0, self.free()) if self.work.opened(self.site) else None
+        if not self.work.opened(self.site):
+            return None
+        units = max(0, self.free())
+        return min(units, self.was_part()) if self.work.aged(self.site) else units
+
+    def was_part(self) -> int:
+        """What it added before the step, while it was known."""
+        units = max(0, self.was_free)
+        return units if self.most is None or not self.work.aged(self.site) else min(units, self.most)
 
     def set_aside(self, hold: Hold) -> int:
         """Units that the counting system has already taken out of its `available` for this very claim."""
@@ -598,6 +648,7 @@ class Shelf:
             revision=revision + 1,
             as_of=anchor.kept.as_of if anchor is not None else None,
             updated_at=work.at,
+            most=self.part() if work.aged(self.site) else None,
         )
         if before is None or _differs(stock, before):
             check_size(on_hand, sellable, stock.atp, self.allocated, self.reserved, self.damaged, self.quality, self.missing, self.incoming, self.inbound)
