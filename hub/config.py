@@ -352,6 +352,14 @@ def _channel(path: Path, name: str, model: ChannelModel, places: Places, secrets
                 f"this channel owns the count of {place!r} and would be written to at the same time, so its count would be our own number",
                 f"sink: false, or locations.yaml: {place}: {{authority: hub, opening: {name}}}",
             )
+    natives: dict[str, str] = {}
+    for place, native in model.locations.items():
+        if natives.setdefault(native, place) != place:
+            raise ConfigError(
+                f"{where}.locations",
+                f"{natives[native]} and {place} are one place to it ({native}), so its count would be of both",
+                "locations: {lyon: L88917KVHZ4}",
+            )
     if not secrets:
         return ChannelConfig(name, model, connector, connector.settings.model_construct())
     parsed = _model(connector.settings, _resolve(connector.settings, model.settings, f"{where}.settings"), f"{where}.settings", "see the connector's README")

@@ -32,6 +32,7 @@ restore_seconds = Gauge("crossdock_restore_seconds", "Duration of the last resto
 restore_progress_ratio = Gauge("crossdock_restore_progress_ratio", "How much of the state has been read back, 1 when none is being read", ["processor"])
 restored_keys = Gauge("crossdock_restored_keys", "State records held in memory", ["processor"])
 columns = Gauge("crossdock_columns", "Columns of a processor by phase", ["processor", "phase"])
+places_read = Gauge("crossdock_places", "Places that another system counts, by what is known of them", ["state"])
 stock_shortage_units = Gauge("crossdock_stock_shortage_units", "Units promised and not there")
 
 # --- delivery
