@@ -325,6 +325,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tell: str | None = None
     # it was told and does not take it in
     refused: bool = False
+    # the order that a sale of the counting system names: it is that order's hand-over
+    reference: str | None = None
 
 
 class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):

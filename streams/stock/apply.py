@@ -19,7 +19,7 @@ from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Res
 from schemas.records.stock import ChangeKind
 from streams.places import HUB, ORDER, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
-from streams.stock import counts, transfers
+from streams.stock import counts, handover, transfers
 from streams.stock.atlas import Atlas, Site
 from streams.stock.claims import Hold, Said, meet
 from streams.stock.feeds import age, complete, finding
@@ -204,6 +204,7 @@ class StockProcessor:
             origin=said.source,
             recorded_at=said.recorded_at if own else None,
             log_at=work.at,
+            reference=said.reference if own and said.kind == "sale" else None,
         )
         known: Entry | None = work.get(ENTRY, shelf.entry_key(said.event_id))
         if known is not None:
@@ -211,7 +212,7 @@ class StockProcessor:
             if replace(known, log_at=entry.log_at, recorded_at=recorded, tell=None, sent_at=None, acked_at=None, refused=False) != entry:
                 raise Refuse(f"fact {said.event_id} again with another content", reason="conflict")
             return work.step(Fate.DUPLICATE)
-        if not shelf.enter(entry):
+        if not handover.enter(work, shelf, entry):
             return work.step(Fate.SUPERSEDED)
         settle(work, None)
         publish(work, sums(work, None, 0, None))
@@ -467,7 +468,7 @@ def _facts(work: Work, hold: Hold, shipped: dict[str, int], lost: dict[str, int]
             elsewhere = claim.fact and kind == "sold" and site.rules.sales_via == "stock" and claim.channel == site.keeper
             if now[place] > done and not elsewhere:
                 fact = f"{claim.claim_id}|{counter}|{place}|{done}-{now[place]}"
-                work.shelf(place).enter(_left(work, hold, place, fact, kind, now[place] - done))
+                handover.enter(work, work.shelf(place), _left(work, hold, place, fact, kind, now[place] - done), claim.order_id)
 
 
 def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units: int) -> Entry:

@@ -102,6 +102,53 @@ def test_d4_a_place_whose_system_holds_the_orders() -> None:
     assert (stock.on_hand, stock.allocated, stock.atp, board.tells) == (9, 0, 9, [])
 
 
+def test_d2_rung_up_without_the_orders_name() -> None:
+    """Book 5, one leaves and the till is told; staff ring it up as well. The book says 3, which is followed, and people are told to look."""
+    for arrival in permutations([shipment(10), event("sale", 1, id="rung", at=12, recorded_at=12)]):
+        board = opened(units=5)
+        for record in (*arrival, *arrival):
+            board.feed(record)
+        (tell,) = board.tells
+        (finding,) = board.findings
+        assert (finding.kind, finding.channel, finding.expected, finding.found) == ("unreferenced_sale", "till", 1, 2)
+        assert finding.reason.startswith("unreferenced sale next to hand-over")
+        board.feed(told(tell, "accepted", sent=11, acked=12, recorded=11))
+        board.feed(count(3, 15))
+        assert board.stock("shop").on_hand == 3
+
+
+def test_a_sale_that_names_the_order_is_the_hand_over() -> None:
+    """In either order one unit is gone, and the till is not told of what it has rung up; told before, its book is one too low, and people hear of it."""
+    for units, first, last in ((1, 1, 1), (3, 2, 3), (3, 1, 2)):
+        sale = event("sale", first, id="rung", at=12, recorded_at=12, reference="web:1")
+        board = opened()
+        board.feed(sale)
+        board.feed(shipment(10, units=units))
+        assert board.stock("shop").on_hand == 10 - units
+        assert [tell.units for tell in board.tells] == ([first - units] if units > first else [])
+        assert board.findings == []
+        board.feed(event("sale", last - first, id="rung2", at=13, recorded_at=13, reference="web:1"))
+        board.feed(shipment(14, units=units + 1, rev=2))
+        assert board.stock("shop").on_hand == 10 - units - 1
+        late = opened()
+        late.feed(shipment(10, units=units))
+        late.feed(sale)
+        late.feed(sale)
+        assert late.stock("shop").on_hand == 10 - units
+        assert [finding.kind for finding in late.findings] == ["unreferenced_sale"]
+        late.feed(count(10 - first, 12))
+        assert late.stock("shop").on_hand == 10 - units
+
+
+def test_other_sales_are_nobodys_hand_over() -> None:
+    """Another hour, another order's name, or no order at all."""
+    board = opened()
+    board.feed(shipment(10))
+    board.feed(event("sale", 1, id="later", at=40, recorded_at=40))
+    board.feed(event("sale", 1, id="other", at=11, recorded_at=11, reference="web:2"))
+    assert (board.stock("shop").on_hand, board.findings) == (7, [])
+
+
 def test_everything_that_is_not_the_tills_own_is_told_once() -> None:
     """Shipped by two spans, not found, returned, received from a transfer, sold by another channel. The till's own sales and counts are not."""
     board = opened()
