@@ -49,7 +49,8 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
     short: dict[str, dict[str, int]] = defaultdict(dict)
     coming: dict[str, dict[str, int]] = defaultdict(dict)
     for held in stock.values():
-        by_sku[held.sku][held.location] = max(0, held.atp) if held.atp is not None else 0
+        free = max(0, held.atp) if held.atp is not None else 0
+        by_sku[held.sku][held.location] = free if held.most is None else min(free, held.most)
         short[held.sku][held.location] = held.shortage
         coming[held.sku][held.location] = held.incoming + held.inbound
     waiting = _waiting(claims, short, places)
