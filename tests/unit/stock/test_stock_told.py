@@ -70,9 +70,17 @@ def test_v4_a_shipment_told_to_the_book(words: list[tuple[str, Any]], number: in
         assert len(board.tells) == 1
 
 
-@pytest.mark.parametrize(("words", "number"), [([("sending", {"sent": 91})], 10), ([("sending", {"sent": 101})], 11), ([], 11)])
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        ([("sending", {"sent": 91})], 10),
+        ([("sending", {"sent": 101})], 11),
+        ([], 11),
+        ([("sending", {"sent": 91}), ("refused", {"sent": 91})], 11),
+    ],
+)
 def test_v5_a_return_in_doubt_never_counts_upwards(words: list[tuple[str, Any]], number: int) -> None:
-    """Book 10 at 100, a return at 90: sent before the book and not answered, it may be inside."""
+    """Book 10 at 100, a return at 90: sent before the book and not answered, it may be inside. Refused it certainly is not."""
     (tell,) = _tells(returned(90))
     for arrival in permutations([count(10, 100), *(told(tell, word, **more) for word, more in words)]):
         board = opened()
