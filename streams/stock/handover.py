@@ -11,11 +11,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from schemas.catalogue import join_key
+from schemas.catalogue import join_key, quote
 from schemas.records import Entry
 from streams.places import ADJUSTMENT
 from streams.stock.feeds import finding
-from streams.stock.state import Shelf, Work
+from streams.stock.state import ENTRY, Shelf, Work
 
 WINDOW: Final = 15 * 60_000
 """A hand-over and a sale of the same item at the same place, so close together, may be one [ms]."""
@@ -25,17 +25,29 @@ def enter(work: Work, shelf: Shelf, entry: Entry, order: str | None = None) -> b
     """As Shelf.enter, for a sale that may name an order, or for units of `order` that left the place."""
     if shelf.rules.tell != ADJUSTMENT or entry.kind not in ("sold", "shipped"):
         return shelf.enter(entry)
-    known = work.entries(shelf.location)
     if entry.own and entry.reference is not None:
+        handed = _entries(work, shelf, _prefix(entry.reference, shelf))
         entered = shelf.enter(entry)
         if entered:
-            _replace(work, shelf, entry, [one for one in known if one.entry_id.startswith(_prefix(entry.reference, shelf))])
+            _replace(work, shelf, entry, handed)
         return entered
-    if not entry.own and order is not None:
+    if entry.own:
+        _beside(work, shelf, entry, _entries(work, shelf, part="|shipped|"))
+        return shelf.enter(entry)
+    known = _entries(work, shelf)
+    if order is not None:
         entry = replace(entry, sellable=min(0, entry.sellable + _rung(known, order, shelf)))
     if entry.sellable:
         _beside(work, shelf, entry, known)
     return shelf.enter(entry)
+
+
+def _entries(work: Work, shelf: Shelf, prefix: str = "", part: str = "") -> list[Entry]:
+    """Facts at the place that are still kept, also those that its number contains; `prefix` and `part` are of their ids. Till sales are many and
+    hand-overs few, so a sale looks at no other sale."""
+    begin, inside = shelf.entry_key(prefix), quote(part)
+    keys = [key for key in work.view.keys(ENTRY, work.sku) if key.startswith(begin) and inside in key]
+    return [entry for key in keys if (entry := work.get(ENTRY, key)) is not None]
 
 
 def _prefix(order: str, shelf: Shelf) -> str:
