@@ -77,7 +77,7 @@ class Teller:
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.channel = channel
-        self._sink, self._settings, self._caller, self._ledger, self._places = sink, settings, caller, ledger, places
+        self._sink, self._settings, self._caller, self._ledger, self.places = sink, settings, caller, ledger, places
         self._monotonic, self._wall_ms = monotonic, wall_ms
         self._open: dict[str, Open] = {}
         self._told: dict[str, Told] = {}
@@ -198,8 +198,8 @@ class Teller:
             if self._late(tell, now):
                 self._end(tell, None, "refused", "too long ago to be told: it was seen or happened before the channel's limit", now)
                 return
-            if tell.location not in self._places:
-                self._end(tell, None, "refused", f"hub.yaml does not say how {self.channel} calls {tell.location}", now)
+            if tell.location not in self.places:
+                self._end(tell, None, "lost", f"hub.yaml no longer says how {self.channel} calls {tell.location}", now)
                 return
             told = self._word(tell, "sending", now, sent_at=now)
             self._ledger.told(told)
@@ -243,7 +243,7 @@ class Teller:
         at = tell.at if told.sent_at is None else min(tell.at, told.sent_at)
         key = fingerprint([self.channel, "tell", tell.sku, tell.location, tell.entry_id])
         native = self._native.get(tell.sku, {})
-        return Adjustment(tell.sku, native, self._places[tell.location], tell.units, tell.kind, tell.entry_id, key, at)
+        return Adjustment(tell.sku, native, self.places[tell.location], tell.units, tell.kind, tell.entry_id, key, at)
 
     def _end(self, tell: Tell, told: Told | None, outcome: TellOutcome, reason: str, now: int) -> None:
         """A fact that the channel does not know of, or perhaps does not: a person has to look. The finding first, so that it is not lost."""

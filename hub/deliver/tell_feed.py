@@ -18,6 +18,7 @@ from hub.deliver.feed import COMMIT_SECONDS, ITEM, MOST, SECONDS, origin_of
 from hub.deliver.ledger import TOLD, Ledger
 from hub.deliver.tell import Teller
 from hub.errors import Refuse, Retry, Stop
+from schemas.catalogue import split_key
 from schemas.registry import Serde
 
 COMMANDS = "command.tell"
@@ -130,8 +131,8 @@ class TellFeed:
         if message.error() is not None:
             self._unread.discard((topic, message.partition() or 0))
             return
-        if value is None:
-            return
+        if value is None or (topic == TOLD and split_key((message.key() or b"").decode())[1] not in self._teller.places):
+            return  # of a place that another channel counts
         try:
             record = self._serde.unframe(topic, value)
         except Refuse as error:

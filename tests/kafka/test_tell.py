@@ -19,15 +19,19 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from hub import kafka as kafka_reader
-from hub.deliver.feed import ITEM
-from hub.deliver.ledger import DEAD, DRIFT, TOLD, Ledger
+from hub.config import ChannelConfig, ChannelModel, HubConfig, HubModel
+from hub.deliver import main as deliver
+from hub.deliver.feed import AVAILABILITY, ITEM
+from hub.deliver.ledger import COMMAND, DEAD, DRIFT, SENT, TOLD, Ledger
 from hub.deliver.tell import Teller
 from hub.deliver.tell_feed import COMMANDS, TellFeed
 from hub.errors import Stop
 from hub.http import Caller
-from schemas.catalogue import key_of, partition_for, partition_key
+from hub.runtime import Runtime
+from schemas.catalogue import key_of, partition_for, partition_key, position_topic
 from schemas.records import Item, ItemChannel, Tell, Told
-from schemas.registry import LocalSerde
+from schemas.registry import LocalSerde, RegistrySerde, Serde
+from streams.places import Location, Places
 from tests.support import eventually
 from tests.support.toy import Toy, ToySettings, ToyShop, served
 
@@ -41,12 +45,13 @@ class World:
     partitions: int
     producer: Producer
     shop: ToyShop = field(default_factory=ToyShop)
+    serde: Serde = field(default_factory=LocalSerde)
 
     def write(self, topic: str, record: Any, value: bytes | None = None) -> None:
         """Where the streams would write it."""
         key = key_of(topic, record)
         partition = partition_for(partition_key(topic, key), self.partitions) if topic == COMMANDS else 0
-        self.producer.produce(topic, LocalSerde().frame(topic, record) if value is None else value, key.encode(), partition)
+        self.producer.produce(topic, self.serde.frame(topic, record) if value is None else value, key.encode(), partition)
         assert self.producer.flush(30) == 0
 
     def item(self, sku: str) -> None:
@@ -57,18 +62,22 @@ class World:
     def tell(self, entry: str, sku: str = "A", units: int = -1) -> Tell:
         """A fact that stock wants to be told, now."""
         now = wall()
-        return Tell(channel=self.channel, sku=sku, location="shop", entry_id=entry, kind="shipped", units=units, at=now, log_at=now)
+        return Tell(channel=self.channel, sku=sku, location=self.channel, entry_id=entry, kind="shipped", units=units, at=now, log_at=now)
 
     def say(self, entry: str, sku: str = "A", units: int = -1) -> None:
         self.write(COMMANDS, self.tell(entry, sku, units))
 
     def told(self) -> list[Told]:
         """Everything that was written down of this channel's facts."""
-        found = [LocalSerde().unframe(TOLD, record.value or b"") for record in kafka_reader.read_all(self.bootstrap, TOLD)]
-        return [word for word in found if word.channel == self.channel]
+        mine = [record for record in kafka_reader.read_all(self.bootstrap, TOLD) if (record.key or b"").split(b"|")[1] == self.channel.encode()]
+        return [self.serde.unframe(TOLD, record.value or b"") for record in mine]
 
     def outcomes(self, entry: str) -> list[str]:
         return [word.outcome for word in self.told() if word.entry_id == entry]
+
+    def known(self) -> list[str]:
+        """Facts that the shop has been told, sorted."""
+        return sorted(row["reference"] for row in self.shop.told)
 
 
 def wall() -> int:
@@ -97,7 +106,7 @@ class Running:
         self.caller = Caller(world.channel, Toy, ToySettings(), transport=world.shop.transport)
         self.ledger = Ledger(world.bootstrap, LocalSerde(), world.channel)
         assert Toy.adjusts is not None
-        self.teller = Teller(world.channel, Toy.adjusts, ToySettings(), self.caller, self.ledger, {"shop": "P1"})
+        self.teller = Teller(world.channel, Toy.adjusts, ToySettings(), self.caller, self.ledger, {world.channel: "P1"})
         self.feed = TellFeed(world.bootstrap, LocalSerde(), self.teller, self.ledger, slot)
         self._thread = threading.Thread(target=self._run)
 
@@ -134,7 +143,7 @@ from tests.support.toy import Toy, ToySettings
 bootstrap, channel, url = sys.argv[1:]
 settings = ToySettings(base_url=url)
 ledger = Ledger(bootstrap, LocalSerde(), channel)
-teller = Teller(channel, Toy.adjusts, settings, Caller(channel, Toy, settings), ledger, {"shop": "P1"})
+teller = Teller(channel, Toy.adjusts, settings, Caller(channel, Toy, settings), ledger, {channel: "P1"})
 feed = TellFeed(bootstrap, LocalSerde(), teller, ledger, "0")
 while True:
     feed.poll(0.0 if feed.restored and teller.ready else 0.05)
@@ -172,7 +181,7 @@ def test_killed_around_a_request(world: World, shop_url: str, point: str, carrie
     assert world.outcomes("e1")[0] == "sending"
     with Running(world):
         eventually(lambda: [world.outcomes(entry)[-1:] for entry in ("e1", "e2")] == [["accepted"]] * 2, within=60)
-    assert sorted(row["reference"] for row in world.shop.told) == ["e1", "e2"]
+    assert world.known() == ["e1", "e2"]
     assert world.shop.stock["n-A"] == 10
 
 
@@ -208,9 +217,9 @@ def test_two_processes_share_a_channel(world: World) -> None:
         eventually(lambda: len(world.shop.told) == 24 and not second.teller.waiting, within=60)
     assert set(world.shop.stock.values()) == {3}
     for record in kafka_reader.read_all(world.bootstrap, TOLD):
-        word = LocalSerde().unframe(TOLD, record.value or b"")
-        if word.channel == world.channel:
-            assert record.partition == partition_for(partition_key(COMMANDS, key_of(COMMANDS, world.tell(word.entry_id, word.sku))), world.partitions)
+        sku, location, entry = (record.key or b"").decode().split("|")
+        if location == world.channel:
+            assert record.partition == partition_for(partition_key(COMMANDS, key_of(COMMANDS, world.tell(entry, sku))), world.partitions)
 
 
 def test_what_cannot_be_read(world: World) -> None:
@@ -228,9 +237,44 @@ def test_what_cannot_be_read(world: World) -> None:
 def test_a_told_topic_that_cannot_be_read_stops_the_lane(world: World) -> None:
     """Whatever it said was told would be told again."""
     running = Running(world)
-    message = type("M", (), {"topic": lambda s: TOLD, "partition": lambda s: 0, "offset": lambda s: 3, "error": lambda s: None, "key": lambda s: b"k"})
+    message = type(
+        "M",
+        (),
+        {"topic": lambda s: TOLD, "partition": lambda s: 0, "offset": lambda s: 3, "error": lambda s: None, "key": lambda s: f"A|{world.channel}|e1".encode()},
+    )
     message.value = lambda s: b"\x00garbage"  # type: ignore[attr-defined]
     with pytest.raises(Stop, match=r"event.told 0:3"):
         running.feed._take(message())
     with running:
         pass
+
+
+def test_the_part_runs_a_teller(world: World, registry: str, shop_url: str) -> None:
+    """hub.deliver.main as the supervisor runs it, with a real registry: a channel that counts a place is told, and one that is only a sink is not."""
+    serde = RegistrySerde(registry)
+    serde.register_all([AVAILABILITY, ITEM, SENT, COMMAND, DRIFT, COMMANDS, TOLD, position_topic(world.channel)])
+    world.serde = serde
+
+    class Own(Toy):
+        pass
+
+    Own.domain = world.channel
+    model = HubModel.model_validate({"kafka": {"bootstrap": world.bootstrap}, "registry": {"url": registry}, "channels": {}})
+    channel = ChannelConfig(
+        world.channel, ChannelModel(connector=world.channel, locations={world.channel: "P1"}, sink=False), Own, ToySettings(base_url=shop_url)
+    )
+    config = HubConfig(Path("hub.yaml"), model, Places({world.channel: Location(world.channel, tell="adjustment")}), {world.channel: channel})
+    runtime = Runtime(config, "deliver")
+    world.shop.stock = {"n-A": 9}
+    world.item("A")
+    world.say("e1")
+    part = threading.Thread(target=deliver.run, args=(runtime,))
+    part.start()
+    try:
+        eventually(lambda: world.outcomes("e1") == ["sending", "accepted"], within=60)
+        eventually(lambda: (runtime.health.look()[1].get(f"tell.{world.channel}") or {}).get("ok") is True)
+    finally:
+        runtime.stop.set()
+        part.join(60)
+        serde.close()
+    assert (world.shop.stock["n-A"], world.shop.requests) == (8, ["/adjust"])

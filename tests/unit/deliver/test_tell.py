@@ -275,11 +275,11 @@ def test_an_item_that_the_shop_does_not_have_yet_keeps_nobody_waiting() -> None:
 
 
 def test_a_place_that_the_channel_does_not_name() -> None:
-    """Settings that have lost the place: a finding, not a request to nowhere."""
+    """Settings that have lost the place: a finding, not a request to nowhere; whether it was told before they did is not known."""
     bench = Bench(places={})
     bench.say()
     bench.drain()
-    assert (bench.ledger.outcomes(), bench.shop.requests) == (["refused"], [])
+    assert (bench.ledger.outcomes(), bench.shop.requests) == (["lost"], [])
 
 
 @given(
