@@ -17,7 +17,7 @@ from pydantic import NonNegativeInt
 from hub.errors import ConfigError
 from hub.plugins import connectors
 from hub.sdk import Bucket, Connector, Settings
-from streams.places import HUB, Channel, Location, Places, Position
+from streams.places import ADJUSTMENT, HUB, Channel, Location, Places, Position
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Latitude = Annotated[float, pydantic.Field(ge=-90, le=90)]
@@ -42,6 +42,10 @@ class LocationModel(Strict):
     posting_s: Annotated[float, pydantic.Field(ge=0, le=24 * 3600)] = 0
     late: Literal["absorbed", "deducted"] = "absorbed"
     sales_via: Literal["orders", "stock"] | None = None
+    tell: Literal["order", "adjustment", "nothing"] | None = None
+    mode: Literal["book", "physical", "both"] | None = None
+    max_age_s: Annotated[float, pydantic.Field(gt=0)] | None = None
+    count_horizon_s: Annotated[float, pydantic.Field(ge=3600, le=30 * 24 * 3600)] | None = None
 
 
 class ChannelPolicyModel(Strict):
@@ -198,6 +202,11 @@ class HubConfig:
         return tuple(sorted({channel.domain for channel in self.channels.values()}))
 
     @property
+    def told(self) -> tuple[str, ...]:
+        """Channels that count places and are told of others' facts there, sorted."""
+        return tuple(sorted({place.authority for place in self.places.locations.values() if place.tell == ADJUSTMENT}))
+
+    @property
     def sinks(self) -> tuple[str, ...]:
         """Channels that are told their stock."""
         return tuple(name for name, channel in self.channels.items() if channel.sink and channel.connector.sink is not None)
@@ -219,7 +228,29 @@ def load(path: Path, *, secrets: bool = True) -> HubConfig:
             raise ConfigError(
                 f"{path}: channels", f"locations.yaml gives stock to channel {name!r}, which is not configured", f"channels: {{{name}: {{connector: ...}}}}"
             )
+    _feeds(path, model, places, channels)
     return HubConfig(path, model, places, channels)
+
+
+def _feeds(path: Path, model: HubModel, places: Places, channels: Mapping[str, ChannelConfig]) -> None:
+    """That every place's authority can be read as often, and told, as locations.yaml wants. ConfigError."""
+    for place, rules in places.locations.items():
+        where, channel = f"{path}: locations.{place}", channels.get(rules.opening or rules.authority)
+        if rules.tell == ADJUSTMENT and channel is None:
+            raise ConfigError(f"{where}.tell", f"{rules.authority!r} is no channel of this hub, so nobody can tell it", "{authority: square, tell: adjustment}")
+        if rules.tell == ADJUSTMENT and channel is not None:
+            if channel.connector.adjusts is None:
+                able = ", ".join(sorted(name for name, known in connectors().items() if known.adjusts is not None))
+                raise ConfigError(f"{where}.tell", f"connector {channel.domain} takes no adjustments; those that do: {able}", "tell: nothing, mode: both")
+            if place not in channel.locations:
+                raise ConfigError(f"{where}.tell", f"channel {channel.name} does not say how it calls {place}", f"locations: {{{place}: L8GBBQKX9NBEA}}")
+            if channel.sink and channel.connector.sink is not None:
+                raise ConfigError(f"{where}.tell", f"{channel.name} would be told every fact twice, as an adjustment and in its number", "sink: false")
+        if rules.max_age is not None and channel is not None:
+            rounds = [min(poll.every, model.ingest.poll_at_most_s or poll.every) for poll in channel.connector.polls if poll.stream == "count"]
+            if not rounds or rules.max_age <= min(rounds) * 1000:
+                why = f"its counts are read every {min(rounds):g} s" if rounds else f"connector {channel.domain} does not read counts"
+                raise ConfigError(f"{where}.max_age_s", f"{why}, so the place would be too old between two reads", "max_age_s: 1800")
 
 
 def load_places(path: Path) -> Places:
@@ -251,9 +282,16 @@ def _model(kind: type[M], data: Any, where: str, example: str) -> M:
 
 def _places(model: LocationsModel, where: str) -> Places:
     for name, location in model.locations.items():
-        if location.authority == HUB and (location.posting_s or location.sales_via):
-            field = "posting_s" if location.posting_s else "sales_via"
+        about_others = [field for field in ("posting_s", "sales_via", "tell", "max_age_s") if getattr(location, field)]
+        if location.authority == HUB and about_others:
+            field = about_others[0]
             raise ConfigError(f"{where}: locations.{name}.{field}", "it is about another system's book; here the hub counts", "{authority: square}")
+        if location.tell == "nothing" and location.mode not in ("physical", "both"):
+            raise ConfigError(
+                f"{where}: locations.{name}.tell",
+                f"nobody tells {location.authority} what others take from {name}, and without people's counts its number is never right again",
+                "{tell: nothing, mode: both}, or {tell: adjustment}",
+            )
         if location.opening is not None and location.authority != HUB:
             raise ConfigError(
                 f"{where}: locations.{name}.opening", "only a place that the hub counts can be opened by a channel", "{authority: hub, opening: square}"
@@ -271,7 +309,9 @@ def _places(model: LocationsModel, where: str) -> Places:
 def _location(x: LocationModel) -> Location:
     where = Position(*x.position) if x.position else None
     skew, posting = (round(seconds * 1000) for seconds in (x.skew_s, x.posting_s))
-    return Location(x.authority, x.measure, x.safety_stock, x.opening, where, skew, posting, x.late == "absorbed", x.sales_via)
+    oldest, horizon = (None if seconds is None else round(seconds * 1000) for seconds in (x.max_age_s, x.count_horizon_s))
+    told = (x.tell, x.mode, oldest, horizon)
+    return Location(x.authority, x.measure, x.safety_stock, x.opening, where, skew, posting, x.late == "absorbed", x.sales_via, *told)
 
 
 def _policy(channel: ChannelPolicyModel, model: LocationsModel, where: str) -> Channel:
@@ -311,6 +351,14 @@ def _channel(path: Path, name: str, model: ChannelModel, places: Places, secrets
                 f"{where}.sink",
                 f"this channel owns the count of {place!r} and would be written to at the same time, so its count would be our own number",
                 f"sink: false, or locations.yaml: {place}: {{authority: hub, opening: {name}}}",
+            )
+    natives: dict[str, str] = {}
+    for place, native in model.locations.items():
+        if natives.setdefault(native, place) != place:
+            raise ConfigError(
+                f"{where}.locations",
+                f"{natives[native]} and {place} are one place to it ({native}), so its count would be of both",
+                "locations: {lyon: L88917KVHZ4}",
             )
     if not secrets:
         return ChannelConfig(name, model, connector, connector.settings.model_construct())

@@ -32,6 +32,7 @@ restore_seconds = Gauge("crossdock_restore_seconds", "Duration of the last resto
 restore_progress_ratio = Gauge("crossdock_restore_progress_ratio", "How much of the state has been read back, 1 when none is being read", ["processor"])
 restored_keys = Gauge("crossdock_restored_keys", "State records held in memory", ["processor"])
 columns = Gauge("crossdock_columns", "Columns of a processor by phase", ["processor", "phase"])
+places_read = Gauge("crossdock_places", "Places that another system counts, by what is known of them", ["state"])
 stock_shortage_units = Gauge("crossdock_stock_shortage_units", "Units promised and not there")
 
 # --- delivery
@@ -39,6 +40,8 @@ sink_writes = Counter("crossdock_sink_writes", "Writes to a channel by result", 
 end_to_end_seconds = Histogram("crossdock_end_to_end_seconds", "From the channel's event to a sink's acknowledgement", ["channel"], buckets=SECONDS)
 ratelimit_wait_seconds = Counter("crossdock_ratelimit_wait_seconds", "Time spent waiting for a channel's limit", ["channel"])
 deliver_held_back = Gauge("crossdock_deliver_held_back", "Listings whose 0 waits for a person's word", ["channel"])
+facts_told = Counter("crossdock_facts_told", "Facts told to a system that counts a place, by result", ["channel", "result"])
+facts_waiting = Gauge("crossdock_facts_waiting", "Facts that a system which counts a place has yet to be told of", ["channel"])
 stock_drift = Counter("crossdock_stock_drift", "Numbers in a channel that nobody can explain, by what they look like", ["channel", "kind"])
 
 # --- store, supervision

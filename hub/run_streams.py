@@ -12,10 +12,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from hub import kafka
 from hub.config import HubConfig
+from hub.engines.feeds import Feeds
 from hub.engines.figures import Figures
 from hub.engines.shape import VERSION, Process
 from hub.engines.watch import Suspects, Watched, follow
+from hub.errors import Refuse, Retry
 from hub.runtime import Runtime
 from schemas.registry import RegistrySerde
 from streams import quick
@@ -29,7 +32,11 @@ from streams.normalise import ChannelMapping
 from streams.ports import Stop
 from streams.snapshot import Snapshots
 from streams.step import Processor
+from streams.stock.state import FEED
 from streams.topology import build
+
+AWAY = 5.0
+"""Seconds until the feeds are followed again after the broker or the registry was away."""
 
 
 def topology(config: HubConfig) -> tuple[Processor, ...]:
@@ -76,6 +83,8 @@ def run(runtime: Runtime) -> None:
     suspects = Suspects(config.bootstrap, config.name, processors)
     # not waited for at the end: it may stand in a question to a broker that is away
     threading.Thread(target=_watching, args=(watched, suspects, runtime), name="watch", daemon=True).start()
+    feeds = threading.Thread(target=_feeds, args=(runtime,), name="feeds", daemon=True)  # likewise
+    feeds.start()
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -96,6 +105,21 @@ def _watching(watched: Sequence[Watched], suspects: Suspects, runtime: Runtime) 
     except BaseException:
         runtime.log.exception("watch-died")
         os._exit(70)
+
+
+def _feeds(runtime: Runtime) -> None:
+    """How the places that others count are read, from what stock writes of it."""
+    config, serde = runtime.config, RegistrySerde(runtime.config.registry_url)
+    while not runtime.stop.is_set():
+        try:
+            feeds = Feeds(config.places, kafka.list_topics(config.bootstrap)[FEED])
+            feeds.show()
+            for record in kafka.follow(config.bootstrap, [FEED], runtime.stop):
+                if record.value is not None:
+                    feeds.heard(record.partition, serde.unframe(FEED, record.value))
+        except (Retry, Refuse) as error:
+            runtime.log.warning("feeds-not-followed", error=type(error).__name__)
+            runtime.stop.wait(AWAY)
 
 
 def _guarded(engine: Engine, figures: Figures, runtime: Runtime) -> None:

@@ -8,6 +8,8 @@ from math import asin, cos, radians, sin, sqrt
 from typing import Final, NamedTuple
 
 RADIUS_KM: Final = 6371.0
+ADJUSTMENT: Final = "adjustment"
+ORDER: Final = "order"
 HUB = "hub"
 """The authority name of a place that Crossdock counts itself; such a place is known at 0 from the start."""
 
@@ -40,6 +42,10 @@ class Location:
     posting       how long its book may take to record a fact of its own that does not tell when it was [ms]
     absorbed      a sale from before a physical count that is recorded after it changes the book no more; False: it is deducted all the same
     sales_via     where one sale of the authority is told twice, the stream that counts: orders or stock; None: each sale is told once
+    tell          how the authority learns of what is not its own: by an adjustment each; by the order, which it holds itself; nothing. None: nobody tells it
+    mode          the only kind of count that is taken from here: book or physical; None or both: each
+    max_age       a complete read older than this is relied on for decreases only [ms]; None: however old it is
+    horizon       counts older than this are superseded, and facts older than this are not kept one by one [ms]; None: as everywhere
     """
 
     authority: str
@@ -51,6 +57,10 @@ class Location:
     posting: int = 0
     absorbed: bool = True
     sales_via: str | None = None
+    tell: str | None = None
+    mode: str | None = None
+    max_age: int | None = None
+    horizon: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

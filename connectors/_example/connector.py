@@ -9,11 +9,34 @@ import msgspec
 from pydantic import SecretStr
 
 from connectors._example import mapping
-from hub.sdk import Bucket, Connector, Hook, Item, Level, Notice, Page, Poll, Put, Reading, Request, Settings, StockSink, Talk, Webhook, judge
+from hub.sdk import (
+    Adjusted,
+    Adjustment,
+    AdjustSink,
+    Bucket,
+    Connector,
+    Hook,
+    Item,
+    Level,
+    Notice,
+    Page,
+    Poll,
+    Put,
+    Reading,
+    Refuse,
+    Request,
+    Retry,
+    Settings,
+    StockSink,
+    Talk,
+    Webhook,
+    judge,
+)
 from hub.sdk.auth import bearer
 from hub.sdk.pagers import Round, dump, load
 from hub.sdk.read import identity, lenient, shape
 from hub.sdk.signatures import hmac_base64, same
+from hub.sdk.time import millis
 
 
 class ExampleSettings(Settings):
@@ -85,6 +108,21 @@ def put_stock(settings: ExampleSettings, levels: Sequence[Level]) -> Talk[Sequen
     return puts
 
 
+def adjust_stock(settings: ExampleSettings, fact: Adjustment) -> Talk[Adjusted]:
+    """One fact of others; the shop carries out a key once. An answer that does not say so is none, and is never taken for a refusal."""
+    moved = {"product": fact.native.get("id"), "place": fact.location, "units": fact.units, "why": fact.kind, "reference": fact.reference, "key": fact.key}
+    response = yield Request(method="POST", path="/stock/movements", json=moved)
+    if response.status == 404:
+        return Adjusted(False, message="the shop does not have it")
+    told = shape(judge(response).json(), dict[str, Any])
+    if "recorded_at" not in told:
+        raise Retry("an answer that does not say when it was recorded")
+    try:
+        return Adjusted(True, recorded_at=millis(str(told["recorded_at"])))
+    except Refuse:  # it is taken in all the same, at a time that cannot be read
+        return Adjusted(True)
+
+
 class Example(Connector[ExampleSettings]):
     """The declaration."""
 
@@ -94,6 +132,7 @@ class Example(Connector[ExampleSettings]):
     polls = (Poll("item", read_items), Poll("order", read_orders))
     webhook = Webhook(verify, read_hook)
     sink = StockSink(read_stock, put_stock, exactly_once="absolute", lowers_itself=False)
+    adjusts = AdjustSink(adjust_stock, exactly_once="idempotency-key")
     limit = Bucket(rate=5, burst=10)
 
     @staticmethod

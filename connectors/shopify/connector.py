@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from connectors.shopify import mapping, polls, sink
+from connectors.shopify import adjust, mapping, polls, sink
 from connectors.shopify.settings import ShopifySettings
-from hub.sdk import Bucket, Connector, Hook, Item, Notice, Poll, Request, StockSink, Webhook
+from hub.sdk import AdjustSink, Bucket, Connector, Hook, Item, Notice, Poll, Request, StockSink, Webhook
 from hub.sdk.auth import with_headers
 from hub.sdk.read import identity, lenient
 from hub.sdk.signatures import hmac_base64, same
@@ -34,6 +34,7 @@ class Shopify(Connector[ShopifySettings]):
         verify, read_hook, headers=("x-shopify-topic", "x-shopify-webhook-id", "x-shopify-event-id", "x-shopify-triggered-at", "x-shopify-shop-domain")
     )
     sink = StockSink(sink.read, sink.put, exactly_once="compare-and-set", lowers_itself=True, batch=100)
+    adjusts = AdjustSink(adjust.adjust, exactly_once="idempotency-key")
     limit = Bucket(rate=100, burst=1000)  # points of the smallest plan
 
     @staticmethod

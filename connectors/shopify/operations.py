@@ -139,4 +139,13 @@ mutation CrossdockSetQuantities($input: InventorySetQuantitiesInput!, $key: Stri
 }
 """
 
-ALL = {"items": ITEMS, "orders": ORDERS, "more lines": MORE_LINES, "movements": MOVEMENTS, "counts": COUNTS, "read": READ, "set": SET}
+ADJUST = """
+mutation CrossdockAdjustQuantities($input: InventoryAdjustQuantitiesInput!, $key: String!) {
+  inventoryAdjustQuantities(input: $input) @idempotent(key: $key) {
+    inventoryAdjustmentGroup { createdAt }
+    userErrors { code field message }
+  }
+}
+"""
+
+ALL = {"items": ITEMS, "orders": ORDERS, "more lines": MORE_LINES, "movements": MOVEMENTS, "counts": COUNTS, "read": READ, "set": SET, "adjust": ADJUST}

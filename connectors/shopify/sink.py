@@ -111,7 +111,7 @@ def _set(settings: Here, levels: Sequence[Level]) -> Talk[list[Complaint]]:
     content = fingerprint([f"{level.key} {entry}" for level, entry in zip(levels, quantities, strict=True)])
     asked = {"name": "available", "reason": "correction", "referenceDocumentUri": f"gid://crossdock/Delivery/{content}", "quantities": quantities}
     for attempt in range(ATTEMPTS):
-        key = _uuid(fingerprint([content, str(attempt)]))
+        key = uuid_of(fingerprint([content, str(attempt)]))
         data = yield from ask(settings.api_version, SET, {"input": asked, "key": key}, Changed, cost=10)
         complaints = data.inventory_set_quantities.user_errors
         codes = {complaint.code for complaint in complaints}
@@ -137,5 +137,6 @@ def _index(complaint: Complaint, length: int) -> int | None:
     return numbers[0] if numbers and numbers[0] < length else None
 
 
-def _uuid(digits: str) -> str:
+def uuid_of(digits: str) -> str:
+    """32 hex digits as Shopify wants a key."""
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from connectors.square import mapping, polls, sink
+from connectors.square import adjust, mapping, polls, sink
 from connectors.square.settings import SquareSettings
-from hub.sdk import Bucket, Connector, Hook, Item, Notice, Poll, Request, StockSink, Webhook
+from hub.sdk import AdjustSink, Bucket, Connector, Hook, Item, Notice, Poll, Request, StockSink, Webhook
 from hub.sdk.auth import bearer, with_headers
 from hub.sdk.read import identity, lenient
 from hub.sdk.signatures import hmac_base64, same
@@ -43,6 +43,7 @@ class Square(Connector[SquareSettings]):
     polls = (Poll("item", polls.read_items, every=300), Poll("order", polls.read_orders, every=60), Poll("count", polls.read_counts, every=300))
     webhook = Webhook(verify, read_hook, headers=("square-retry-number", "square-environment"))
     sink = StockSink(sink.read, sink.put, exactly_once="idempotency-key", lowers_itself=True, batch=100)
+    adjusts = AdjustSink(adjust.adjust, exactly_once="idempotency-key", within=24 * 3600)
     limit = Bucket(rate=10, burst=20)  # the vendor publishes none
 
     @staticmethod

@@ -55,10 +55,10 @@ def put(settings: Here, levels: Sequence[Level]) -> Talk[Sequence[Put]]:
         if not blamed and len(left) > 1:  # about nobody in particular: one by one, so that one cannot stop the others
             for level in left:
                 alone = yield from _set(settings, [level])
-                done[level.sku] = Put(level.sku, alone is None, message=_words(alone or ()))
+                done[level.sku] = Put(level.sku, alone is None, message=words(alone or ()))
             break
         for index in blamed or {0}:
-            done[left[index].sku] = Put(left[index].sku, False, message=_words(complaints))
+            done[left[index].sku] = Put(left[index].sku, False, message=words(complaints))
         left = [level for level in left if level.sku not in done]
     return [done[level.sku] for level in levels]
 
@@ -70,7 +70,7 @@ def _set(settings: Here, levels: Sequence[Level]) -> Talk[list[Complaint] | None
     body = {"idempotency_key": key, "changes": changes, "ignore_unchanged_counts": True}
     response = yield Request(method="POST", path="/v2/inventory/changes/batch-create", json=body)
     if response.status in (400, 404, 422):
-        return _complaints(response)
+        return complaints_of(response)
     shape(judge(response).json(), CountsPage)
     return None
 
@@ -95,7 +95,7 @@ def _counted_at(level: Level) -> int:
     return max(level.at, changed) if isinstance(changed, int) else level.at
 
 
-def _complaints(response: Response) -> list[Complaint]:
+def complaints_of(response: Response) -> list[Complaint]:
     """What an answer complains of; at least one complaint."""
     try:
         listed = msgspec.json.decode(response.content, type=Complaints).errors or []
@@ -111,5 +111,6 @@ def _index(complaint: Complaint, length: int) -> int | None:
     return index if index < length else None
 
 
-def _words(complaints: Sequence[Complaint]) -> str:
+def words(complaints: Sequence[Complaint]) -> str:
+    """For the operator."""
     return " / ".join(f"{complaint.code} {(complaint.detail or '')[:200]}".strip() for complaint in complaints)

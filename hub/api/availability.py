@@ -28,6 +28,7 @@ class Part(BaseModel):
 
     location: str
     free: Annotated[int | None, Field(description="units; null while the place is unknown")]
+    aged: Annotated[bool, Field(description="its last complete read is too old: it only takes units off")] = False
 
 
 class Step(BaseModel):
@@ -161,12 +162,12 @@ def _steps(document: Mapping[str, Any], rules: Channel, places: Places) -> tuple
 def _free(document: Mapping[str, Any], places: Places) -> str:
     if document["sum"]:
         return f"{document['sum']['known']} places whose numbers are known have {units(document['sum']['free'])} free, all together."
-    return _list(_part(part["location"], part["free"], places) for part in document["parts"]) or f"{document['channel']} sells from no place."
+    return _list(_part(part["location"], part["free"], part["aged"], places) for part in document["parts"]) or f"{document['channel']} sells from no place."
 
 
-def _part(location: str, free: int | None, places: Places) -> str:
+def _part(location: str, free: int | None, aged: bool, places: Places) -> str:
     if free is not None:
-        return f"{location} has {units(free)} free"
+        return f"{location} has {units(free)} free" + (", and adds no more until it is read again" if aged else "")
     rules = places.locations.get(location)
     if rules is None:
         return f"{location} is no longer in locations.yaml and adds nothing"
@@ -211,6 +212,8 @@ def _result(document: Mapping[str, Any], places: Places) -> str:
     opens = [part["location"] for part in document["parts"] if part["free"] is None and _opens(places, part["location"], channel)]
     if opens:
         return f"{channel} is told no number before it has told what lies at {', '.join(opens)}."
+    if document["status"] == "conflict":
+        return f"{channel} is told no number, because another system counts its places than the one that was read (docs/runbooks/feeds.md)."
     return f"{channel} is told no number, because none of its places is known."
 
 

@@ -145,7 +145,7 @@ class Feed:
         try:
             record = self._serde.unframe(topic, value)
         except Refuse as error:
-            self._ledger.dead(_origin(message, message.key(), value), error.reason, str(error))
+            self._ledger.dead(origin_of(message, message.key(), value), error.reason, str(error))
             return
         if topic == ITEM:
             self._lane.item(record)
@@ -164,7 +164,7 @@ class Feed:
             return
         key, value = message.key(), message.value()
         if isinstance(key, bytes) and key.startswith(self._prefix):
-            origin = _origin(message, key, value)
+            origin = origin_of(message, key, value)
             try:
                 record = None if value is None else self._serde.unframe(AVAILABILITY, value)
             except Refuse as error:
@@ -195,7 +195,8 @@ class Feed:
         self._tail.close()
 
 
-def _origin(message: Message, key: object, value: object) -> Origin:
+def origin_of(message: Message, key: object, value: object) -> Origin:
+    """Where a message lies, for its dead letter."""
     headers = message.headers() or []
     pairs = headers.items() if isinstance(headers, dict) else headers
     kept = [(name, head if isinstance(head, bytes) else (head or "").encode()) for name, head in pairs]

@@ -1,5 +1,5 @@
 """What each channel was told (internal.deliver.sent), what it refused (dead.deliver), what was found wrong there
-(event.stock-drift), and what a person has decided (command.deliver).
+(event.stock-drift), what a person has decided (command.deliver), and which facts the systems that count know of (event.told).
 
 The ledger is written twice for a put: before it, with outcome `unknown` and the number on its way, and after the answer.
 A process that dies in between finds the first record, reads the channel, and knows what to make of the number there; with
@@ -16,8 +16,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from hub import kafka
 from hub.errors import Retry
-from schemas.catalogue import key_of
-from schemas.records import Allow, Delivered, StockDrift
+from schemas.catalogue import key_of, partition_for, partition_key
+from schemas.records import Allow, Delivered, StockDrift, Told
 from schemas.registry import Serde
 from streams import headers
 
@@ -25,6 +25,7 @@ SENT = "internal.deliver.sent"
 DEAD = "dead.deliver"
 DRIFT = "event.stock-drift"
 COMMAND = "command.deliver"
+TOLD = "event.told"
 SINK = "stock"
 SECONDS = 10.0
 
@@ -83,6 +84,19 @@ class Ledger:
         """For every lane of the channel, wherever it runs."""
         self._append(COMMAND, [word])
 
+    def told(self, word: Told) -> None:
+        """How far a system that counts has been told of a fact: for stock, where the SKU's column is, and for who goes on from here."""
+        key = key_of(TOLD, word)
+        place = partition_for(partition_key(TOLD, key), self._partitions(TOLD))
+        self._send(TOLD, key.encode(), self._serde.frame(TOLD, word), partition=place)
+        self._flush()
+
+    def _partitions(self, topic: str) -> int:
+        try:
+            return len(self._producer.list_topics(topic, timeout=SECONDS).topics[topic].partitions)
+        except KafkaException as error:
+            raise Retry(f"Kafka does not tell of {topic} ({error.args[0].name()})") from None
+
     def _append(self, topic: str, records: Iterable[msgspec.Struct]) -> None:
         for record in records:
             self._send(topic, key_of(topic, record).encode(), self._serde.frame(topic, record))
@@ -95,10 +109,10 @@ class Ledger:
         self._send(DEAD, origin.key, origin.value, [*origin.headers, *why], origin.at)
         self._flush()
 
-    def _send(self, topic: str, key: bytes | None, value: bytes | None, head: Sequence[tuple[str, bytes]] = (), at: int = 0) -> None:
+    def _send(self, topic: str, key: bytes | None, value: bytes | None, head: Sequence[tuple[str, bytes]] = (), at: int = 0, partition: int = -1) -> None:
         pairs: list[tuple[str, str | bytes | None]] = list(head)
         try:
-            self._producer.produce(topic, value, key, headers=pairs, timestamp=at, on_delivery=self._report)
+            self._producer.produce(topic, value, key, partition, headers=pairs, timestamp=at, on_delivery=self._report)
         except BufferError:
             raise Retry("the ledger cannot be written (no room)") from None
         except KafkaException as error:

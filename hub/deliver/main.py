@@ -1,4 +1,5 @@
-"""The deliver part: one lane, in a thread of its own, for each channel that takes stock.
+"""The deliver part: one lane, in a thread of its own, for each channel that takes stock, and one for each that counts places and is told of
+others' facts there (tell.py). A channel with both has one limit for both.
 
 A lane that fails is started again from the topics without the others noticing; one that was told to stop stays stopped.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from confluent_kafka import KafkaException
 
@@ -16,6 +18,8 @@ from hub.deliver.feed import Feed
 from hub.deliver.horizon import horizon
 from hub.deliver.lane import Lane
 from hub.deliver.ledger import Ledger
+from hub.deliver.tell import Teller
+from hub.deliver.tell_feed import TellFeed
 from hub.errors import CrossdockError, Retry, Stop
 from hub.http import SHARES, Backoff, Caller, Limiter
 from hub.runtime import Runtime
@@ -25,6 +29,7 @@ IDLE = 0.05
 PACE = 0.04
 """Seconds between the beginnings of two rounds where nothing is left to be told: each costs the channel two requests and Kafka
 two writes, however many SKUs are in it."""
+Body = Callable[[Runtime, Serde, ChannelConfig, Backoff, Limiter], None]
 LOOK = 0.5
 """Seconds between two looks at how far the streams are, while some difference waits for it."""
 
@@ -32,8 +37,13 @@ LOOK = 0.5
 def run(runtime: Runtime) -> None:
     """Until told to stop."""
     serde = RegistrySerde(runtime.config.registry_url)
-    channels = [runtime.config.channels[name] for name in runtime.config.sinks]
-    lanes = [threading.Thread(target=keep, args=(runtime, serde, channel), name=f"lane-{channel.name}") for channel in channels]
+    config = runtime.config
+    limits = {name: Limiter(config.channels[name].limit, SHARES["deliver"]) for name in {*config.sinks, *config.told}}
+    bodies: list[tuple[str, str, Body]] = [*[("lane", name, follow) for name in config.sinks], *[("tell", name, tell) for name in config.told]]
+    lanes = [
+        threading.Thread(target=keep, args=(runtime, serde, config.channels[name], f"{kind}.{name}", body, limits[name]), name=f"{kind}-{name}")
+        for kind, name, body in bodies
+    ]
     runtime.health.beat("deliver", True, f"{len(lanes)} lanes")
     for lane in lanes:
         lane.start()
@@ -43,13 +53,13 @@ def run(runtime: Runtime) -> None:
         lane.join(45)
 
 
-def keep(runtime: Runtime, serde: Serde, channel: ChannelConfig) -> None:
+def keep(runtime: Runtime, serde: Serde, channel: ChannelConfig, name: str, body: Body, limiter: Limiter) -> None:
     """One lane, again and again."""
     backoff = Backoff(0.5, 30.0)
     while not runtime.stop.is_set():
-        name, wait = f"lane.{channel.name}", 0.0
+        wait = 0.0
         try:
-            follow(runtime, serde, channel, backoff)
+            body(runtime, serde, channel, backoff, limiter)
         except Retry as error:
             runtime.health.beat(name, False, str(error))
             wait = backoff.next(error.after)
@@ -65,11 +75,33 @@ def keep(runtime: Runtime, serde: Serde, channel: ChannelConfig) -> None:
         runtime.stop.wait(wait)
 
 
-def follow(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Backoff) -> None:
+def tell(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Backoff, limiter: Limiter) -> None:
+    """Tell a channel that counts of others' facts until told to stop."""
+    sink, config, name = channel.connector.adjusts, runtime.config, f"tell.{channel.name}"
+    assert sink is not None
+    caller = Caller(channel.name, channel.connector, channel.parsed, limiter=limiter, wait=runtime.stop.wait)
+    ledger = Ledger(config.bootstrap, serde, channel.name)
+    teller = Teller(channel.name, sink, channel.parsed, caller, ledger, channel.locations)
+    feed: TellFeed | None = None
+    try:
+        feed = TellFeed(config.bootstrap, serde, teller, ledger, runtime.slot)
+        while not runtime.stop.is_set():
+            feed.poll(0.0 if feed.restored and teller.ready else IDLE)
+            if feed.restored and teller.work() and teller.ok:
+                backoff.reset()
+            runtime.health.beat(name, teller.ok and feed.restored, teller.detail or ("restoring" if not feed.restored else "up to date"))
+    finally:
+        if feed is not None:
+            feed.close()
+        ledger.close()
+        caller.close()
+
+
+def follow(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Backoff, limiter: Limiter) -> None:
     """Restore the lane from the topics, then work until told to stop."""
     sink, config = channel.connector.sink, runtime.config
     assert sink is not None
-    caller = Caller(channel.name, channel.connector, channel.parsed, limiter=Limiter(channel.limit, SHARES["deliver"]), wait=runtime.stop.wait)
+    caller = Caller(channel.name, channel.connector, channel.parsed, limiter=limiter, wait=runtime.stop.wait)
     ledger = Ledger(config.bootstrap, serde, channel.name)
     polls_orders = any(poll.stream == "order" for poll in channel.connector.polls)
     told, rules = config.deliver, config.places.channels.get(channel.name)

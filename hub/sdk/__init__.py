@@ -2,6 +2,9 @@
 
 from hub.errors import Reauthorize, Refuse, Retry, Stop
 from hub.sdk.connector import (
+    Adjusted,
+    Adjustment,
+    AdjustSink,
     Bucket,
     Connector,
     Hook,
@@ -22,6 +25,9 @@ from hub.sdk.connector import (
 from hub.sdk.talk import Request, Response, Send, Talk, drive, judge, retry_after
 
 __all__ = [
+    "AdjustSink",
+    "Adjusted",
+    "Adjustment",
     "Bucket",
     "Connector",
     "Hook",

@@ -170,6 +170,51 @@ class StockSink(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
+class Adjustment:
+    """Units that came or went at a place which the channel counts, and that it does not know of.
+
+    location   the channel's own id of the place
+    units      signed, never 0: what changes in the channel's number
+    kind       what happened: shipped, returned, missing, ... (ChangeKind)
+    reference  the business fact's id
+    key        stable over retries: the vendor's idempotency key
+    at         when it happened, never after the request was first made (ms)
+    """
+
+    sku: str
+    native: Mapping[str, str]
+    location: str
+    units: int
+    kind: str
+    reference: str
+    key: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """The channel's answer: accepted, or refused with its words. `recorded_at` is when its book took it in, by its own clock (ms), where it tells."""
+
+    accepted: bool
+    recorded_at: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustSink(Generic[S]):
+    """Tells a channel that counts a place of what others did there, each fact once.
+
+    adjust        one fact -> the channel's answer. The same Adjustment makes the same request, to the letter
+    exactly_once  idempotency-key: a repeat of a request whose answer was lost changes nothing; none: it would be counted twice, so it is never repeated
+    within        the oldest fact that the channel takes [s]; None: any
+    """
+
+    adjust: Callable[[S, Adjustment], Talk[Adjusted]]
+    exactly_once: str
+    within: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Bucket:
     """The channel's limit: `rate` per second, `burst` at once, in units of Request.cost. One per channel (account)."""
 
@@ -211,6 +256,8 @@ class Connector(Generic[S]):
     settings  the Settings subclass
     streams   stream -> mapping; a mapping yields canonical records (OrderEvent, ItemEvent, StockEvent, TransferEvent), or raises Refuse
     polls     an items poll always; orders poll as reconciliation; counts poll where the channel can be an authority
+    sink      how it is told what it may sell
+    adjusts   how it is told of facts at places that it counts itself (locations.yaml: tell: adjustment)
     """
 
     domain: ClassVar[str]
@@ -220,6 +267,7 @@ class Connector(Generic[S]):
     polls: ClassVar[Sequence[Poll[Any]]]
     webhook: ClassVar[Webhook[Any] | None] = None
     sink: ClassVar[StockSink[Any] | None] = None
+    adjusts: ClassVar[AdjustSink[Any] | None] = None
     limit: ClassVar[Bucket] = Bucket(rate=10, burst=20)
 
     @staticmethod

@@ -21,7 +21,7 @@ from streams.item.state import fold
 
 EXAMPLE: Final = '{"topic": "event.stock", "at": "2026-11-01T09:00:00.000Z", "value": {"event_id": "c1", ...}}'
 TICK: Final = '{"tick": "2026-11-01T09:00:00.000Z"}'
-FED: Final = ("event.item", "event.order", "event.stock", "event.transfer", "event.allocation", "command.stock", "command.reservation")
+FED: Final = ("event.item", "event.order", "event.stock", "event.transfer", "event.allocation", "command.stock", "command.reservation", "event.told")
 FIELDS: Final = frozenset({"topic", "value", "bytes", "at", "key", "headers"})
 
 

@@ -49,7 +49,8 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
     short: dict[str, dict[str, int]] = defaultdict(dict)
     coming: dict[str, dict[str, int]] = defaultdict(dict)
     for held in stock.values():
-        by_sku[held.sku][held.location] = max(0, held.atp) if held.atp is not None else 0
+        free = max(0, held.atp) if held.atp is not None else 0
+        by_sku[held.sku][held.location] = free if held.most is None else min(free, held.most)
         short[held.sku][held.location] = held.shortage
         coming[held.sku][held.location] = held.incoming + held.inbound
     waiting = _waiting(claims, short, places)
@@ -62,11 +63,13 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
             if record is None:
                 differences.append(Difference("availability", key, "a record", "none"))
             elif record.status == "known":
-                expected = _available(by_sku[record.sku], waiting.get(record.sku, {}), policy)
+                unknown = {part.location for part in record.parts if part.free is None}  # what lies there is nobody's word yet
+                here = {place: units for place, units in by_sku[record.sku].items() if place not in unknown}
+                expected = _available(here, waiting.get(record.sku, {}), policy)
                 if record.available != expected:
                     differences.append(Difference("availability", key, str(expected), str(record.available)))
                 told = None if record.ahead is None else (record.ahead.preorder, record.ahead.backorder)
-                if (later := _ahead(coming[record.sku], by_sku[record.sku], waiting.get(record.sku, {}), policy)) != told:
+                if (later := _ahead(coming[record.sku], here, waiting.get(record.sku, {}), policy)) != told:
                     differences.append(Difference("availability", f"{key} ahead", str(later), str(told)))
     for held in stock.values():
         for channel in places.channels:

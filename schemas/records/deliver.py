@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 
 Outcome = Literal["accepted", "refused", "unchanged", "unknown", "held"]
-DriftKind = Literal["channel_edit", "unexplained"]
+DriftKind = Literal["channel_edit", "unexplained", "untold", "unreferenced_sale", "aged_feed", "two_authorities"]
+TellOutcome = Literal["sending", "accepted", "refused", "lost"]
 
 
 class Allow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -63,7 +64,9 @@ class StockDrift(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     channel: str
     # item
     sku: str
-    # channel_edit: somebody changed it in the channel; unexplained: its sales and its orders differ
+    # channel_edit: somebody changed it in the channel; unexplained: its sales and its orders differ; untold: it does not know of a fact;
+    # unreferenced_sale: rung up beside a hand-over that it was told of; aged_feed: a place was not read for too long; two_authorities: a number of a
+    # system that does not count the place any more
     kind: DriftKind
     # what the channel should have shown
     expected: int
@@ -77,3 +80,30 @@ class StockDrift(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: int
     # the channel has the right number again, or is told it next
     compensated: bool
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How far the system that counts a place has been told of a fact."""
+
+    # who is told
+    channel: str
+    # item
+    sku: str
+    # place
+    location: str
+    # the business fact
+    entry_id: str
+    # sending: written down before the request leaves; lost: it may have taken it in or not, and is not asked again
+    outcome: TellOutcome
+    # signed: what it was told
+    units: int
+    # wall clock before the first request; null where none was sent [ms]
+    sent_at: int | None = None
+    # wall clock of the answer [ms]
+    acked_at: int | None = None
+    # when its book took it in, by its own clock [ms]
+    recorded_at: int | None = None
+    # why it was refused or is not known
+    reason: str | None = None
+    # wall clock [ms]
+    at: int

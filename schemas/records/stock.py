@@ -78,6 +78,8 @@ class AvailabilityPart(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     location: str
     # null = unknown
     free: int | None
+    # read too long ago: it only takes units off, until it is read again
+    aged: bool = False
 
 
 class AvailabilitySum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -319,6 +321,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     acked_at: int | None = None
     # log time of first sight [ms]
     log_at: int
+    # the counting system that is told of it by an adjustment; null = it is not told
+    tell: str | None = None
+    # it was told and does not take it in
+    refused: bool = False
+    # the order that a sale of the counting system names: it is that order's hand-over
+    reference: str | None = None
 
 
 class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -334,6 +342,12 @@ class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     as_of: int | None = None
     # the last complete read
     read: str = ""
+    # whose counts were read completely
+    source: str = ""
+    # the last complete read is older than the place allows
+    aged: bool = False
+    # another system counts than the one that was read, and that was reported
+    contested: bool = False
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -455,6 +469,8 @@ class Stock(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     as_of: int | None = None
     # log time of the last change [ms]
     updated_at: int
+    # while the place's last complete read is too old: the most it adds to availability; null = all that is free
+    most: int | None = None
 
 
 class StockChange(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -511,6 +527,27 @@ class StockEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reference: str | None = None
     # why somebody corrected the number: shrinkage, theft, found
     reason: str | None = None
+
+
+class Tell(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A fact that the system which counts a place has to be told of, once."""
+
+    # whom to tell
+    channel: str
+    # item
+    sku: str
+    # place
+    location: str
+    # the business fact
+    entry_id: str
+    # what happened
+    kind: ChangeKind
+    # signed: what it changes in that system's number
+    units: int
+    # when it happened [ms]
+    at: int
+    # log time of first sight [ms]
+    log_at: int
 
 
 class TransferEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -2,6 +2,7 @@
 
 event.stock           counts and facts (sales, receipts, corrections), and markers that end a complete read
 event.transfer        goods on their way between places, or from a supplier
+event.told            how far a place's counting system has been told of a fact
 command.stock         what each order wants of a SKU, absolute
 command.reservation   what carts and customers want held for a while
 """
@@ -14,14 +15,14 @@ from msgspec.structs import replace
 
 from hub.errors import Refuse
 from schemas.catalogue import first_part, join_key, split_key
-from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Reserve, StockEvent, TransferEvent
+from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Reserve, StockEvent, Told, TransferEvent
 from schemas.records.stock import ChangeKind
-from streams.places import HUB, Location, Places
+from streams.places import HUB, ORDER, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
-from streams.stock import counts, transfers
-from streams.stock.atlas import Atlas
+from streams.stock import counts, handover, transfers
+from streams.stock.atlas import Atlas, Site
 from streams.stock.claims import Hold, Said, meet
-from streams.stock.feeds import complete
+from streams.stock.feeds import age, complete, finding
 from streams.stock.publish import publish
 from streams.stock.reservations import carts_of, check, expire
 from streams.stock.settle import answer, own_units, settle, sums
@@ -32,6 +33,7 @@ from streams.stock.state import (
     CLAIM,
     CLOSED,
     COUNT,
+    DRIFT,
     ENDED,
     ENTRY,
     FEED,
@@ -40,6 +42,7 @@ from streams.stock.state import (
     RESERVATION,
     SKU,
     STOCK,
+    TELL,
     TRANSFER,
     Work,
 )
@@ -48,6 +51,7 @@ EVENTS: Final = "event.stock"
 COMMANDS: Final = "command.stock"
 RESERVATIONS: Final = "command.reservation"
 TRANSFERS: Final = "event.transfer"
+TOLD: Final = "event.told"
 HORIZON: Final = 72 * 3_600_000
 MOST: Final = 1_000_000_000
 """Units in one record; more is a mistake."""
@@ -70,10 +74,10 @@ class StockProcessor:
     """
 
     name = "stock"
-    inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS)
+    inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS, TOLD)
     states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU, TRANSFER)
     tables: tuple[Table, ...] = ()
-    outputs: tuple[str, ...] = (ALLOCATION, LEDGER)
+    outputs: tuple[str, ...] = (ALLOCATION, LEDGER, TELL, DRIFT)
 
     def __init__(self, places: Places, *, complete_on_first_count: bool = False, horizon: int = HORIZON) -> None:
         self.places, self.atlas = places, Atlas(places)
@@ -105,6 +109,8 @@ class StockProcessor:
                 return self._reserve(view, record, event.at)
             if isinstance(record, TransferEvent):
                 return self._transfer(view, record, event.at)
+            if isinstance(record, Told):
+                return self._told(view, record, event.at)
         elif isinstance(event, Refresh):
             return self._refresh(view, event)
         elif isinstance(event, Tick):
@@ -136,25 +142,49 @@ class StockProcessor:
             if (same.quantity, same.as_of, same.source) != (kept.quantity, kept.as_of, kept.source):
                 raise Refuse(f"count {kept.event_id} again with another number", reason="conflict")
             return work.step(Fate.DUPLICATE)
-        opens = said.source == rules.opening and count.book is None and count.physical is None
-        if said.source != rules.authority and not opens:
+        self._contest(work, shelf.site, said.source)
+        opens = said.source == rules.opening and shelf.book is None and count.physical is None
+        if (said.source != rules.authority and not opens) or rules.mode not in (None, "both", said.count_kind):
             return work.step(Fate.IGNORED)
         oldest = kept.as_of if kept.begun_at is None else min(kept.begun_at, kept.as_of)
-        if oldest < work.at - self.horizon or not counts.newer(kept, count.physical if physical else count.book):
+        if oldest < work.at - shelf.horizon or not counts.newer(kept, count.physical if physical else shelf.book):
             return work.step(Fate.SUPERSEDED)
+        shelf.disown()
+        count = shelf.count
         work.counted = f"{kept.event_id}|{said.count_kind}|{kept.as_of}"
         if physical:
             shelf.count = replace(count, physical=kept, base_sellable=0, base_unsellable=0)
         else:
             shelf.count = replace(count, book=kept)
-        first = self.complete_on_first_count and not work.opened(shelf.site)
-        if first:
-            work.feeds[said.location] = True
-            work.puts[(FEED, join_key(said.location))] = FeedState(location=said.location, complete=True, as_of=work.at)
+        first = self.complete_on_first_count and self._read_by_counts(work, shelf.site, said)
         shelf.recount()
         settle(work, None, everybody=first or shelf.measure == counts.AVAILABLE)
         publish(work, sums(work, None, 0, None), everybody=first)
         return work.step(again=ALL_AGGREGATES if first else ())
+
+    def _read_by_counts(self, work: Work, site: Site, said: StockEvent) -> bool:
+        """Where there are no complete reads each count is one. Whether what is known of the place has changed by it."""
+        feed = work.feed(site)
+        changes = not work.opened(site) or work.aged(site)
+        if not site.open and (changes or site.rules.max_age is not None):
+            address = (FEED, join_key(said.location))
+            work.puts[address] = work.feeds[said.location] = FeedState(
+                location=said.location, complete=True, as_of=work.at, read="" if feed is None else feed.read, source=said.source
+            )
+            if site.rules.max_age is not None:
+                work.wakes[address] = work.at + site.rules.max_age + 1
+        return changes
+
+    def _contest(self, work: Work, site: Site, source: str) -> None:
+        """One system counts here, and another was read: told once."""
+        feed = work.feed(site)
+        if feed is None or feed.contested or not work.contested(site) or source not in (site.keeper, feed.source):
+            return
+        work.puts[(FEED, site.quoted)] = work.feeds[site.location] = replace(feed, contested=True)
+        reason = (
+            f"{site.location} is counted by {site.keeper} now and was read from {feed.source}: it sells nothing until {site.keeper} has been read completely"
+        )
+        work.outputs.append(finding("two_authorities", site.keeper, "", f"{site.location}|{feed.source}|{feed.as_of}", reason, work.at))
 
     def _fact(self, work: Work, said: StockEvent) -> Step:
         kind, sellable, unsellable = KINDS[said.kind]
@@ -174,14 +204,36 @@ class StockProcessor:
             origin=said.source,
             recorded_at=said.recorded_at if own else None,
             log_at=work.at,
+            reference=said.reference if own and said.kind == "sale" else None,
         )
         known: Entry | None = work.get(ENTRY, shelf.entry_key(said.event_id))
         if known is not None:
-            if replace(known, log_at=entry.log_at) != entry:
+            recorded = known.recorded_at if own else None  # of others' facts it is known since they were told
+            if replace(known, log_at=entry.log_at, recorded_at=recorded, tell=None, sent_at=None, acked_at=None, refused=False) != entry:
                 raise Refuse(f"fact {said.event_id} again with another content", reason="conflict")
             return work.step(Fate.DUPLICATE)
-        if not shelf.enter(entry):
+        if not handover.enter(work, shelf, entry):
             return work.step(Fate.SUPERSEDED)
+        settle(work, None)
+        publish(work, sums(work, None, 0, None))
+        return work.step()
+
+    def _told(self, view: View, said: Told, at: int) -> Step:
+        """The counting system is being told of a fact, or has answered. Whatever comes twice or in another order: what is known only grows."""
+        known: Entry | None = view.get(ENTRY, join_key(said.sku, said.location, said.entry_id))
+        if known is None:
+            return Step(fate=Fate.SUPERSEDED)
+        now = replace(
+            known,
+            sent_at=_first(known.sent_at, said.sent_at),
+            acked_at=_first(known.acked_at, said.acked_at),
+            recorded_at=_first(known.recorded_at, said.recorded_at),
+            refused=known.refused or said.outcome == "refused",
+        )
+        if now == known or known.own:
+            return Step(fate=Fate.DUPLICATE)
+        work = Work(view, self.atlas, self.horizon, said.sku, at, f"{said.entry_id}|{said.outcome}", None)
+        work.shelf(said.location).heard(known, now)
         settle(work, None)
         publish(work, sums(work, None, 0, None))
         return work.step()
@@ -192,7 +244,7 @@ class StockProcessor:
             raise Refuse(f"a read that {said.quantity} markers complete", reason="invalid-quantity")
         if said.source == HUB or said.source != self.atlas.site(said.location).keeper:
             return Step(fate=Fate.IGNORED)
-        return complete(view, said, at)
+        return complete(view, said, at, self.places.locations[said.location].max_age)
 
     def _refresh(self, view: View, event: Refresh) -> Step:
         """A place has become known: what its numbers mean for claims and channels has changed."""
@@ -201,7 +253,9 @@ class StockProcessor:
         work = Work(view, self.atlas, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
         for location in [split_key(key)[1] for key in view.keys(STOCK, event.aggregate)]:
             if location in self.places.locations:
-                work.shelf(location).touched = True
+                shelf = work.shelf(location)
+                shelf.touched = True
+                shelf.disown()
         settle(work, None, everybody=True)
         publish(work, sums(work, None, 0, None), everybody=True)
         return work.step()
@@ -210,6 +264,10 @@ class StockProcessor:
         """A hold is over, or a record is needed no more: of a fact, because every count that may still come contains it or none ever will."""
         if tick.topic == RESERVATION:
             return self._run_out(view, tick)
+        if tick.topic == FEED:
+            location = split_key(tick.key)[0]
+            site = self.atlas.site(location)
+            return age(view, location, tick.at, site.keeper, site.rules.max_age)
         if tick.topic in (ENDED, TRANSFER):
             return Step(puts={(tick.topic, tick.key): None})
         entry: Entry | None = view.get(tick.topic, tick.key)
@@ -220,9 +278,12 @@ class StockProcessor:
         count, seen, clocks = shelf.count, counts.anchor(None, shelf.count.physical), shelf.site.clocks
         if shelf.anchor is not None and entry.origin in shelf.anchor.kept.covers and counts.inside(shelf.anchor, entry, HUB, clocks) is not counts.Inside.YES:
             address = (ENTRY, tick.key)  # the book will say when it has this fact, and has not yet
-            return Step(puts={address: entry}, wakes={address: tick.at + self.horizon})
-        told = not counts.never_recorded(entry) or (shelf.anchor is not None and entry.origin in shelf.anchor.kept.covers)
+            return Step(puts={address: entry}, wakes={address: tick.at + shelf.horizon})
         on_shelf = seen is not None and not entry.allocated and counts.inside(seen, entry, HUB, clocks) is counts.Inside.YES
+        if counts.pending(entry) and not on_shelf:
+            address = (ENTRY, tick.key)  # without it the number would change, and nobody knows whether the book's has
+            return Step(puts={address: entry}, wakes={address: tick.at + shelf.horizon})
+        told = not counts.never_recorded(entry) or (shelf.anchor is not None and entry.origin in shelf.anchor.kept.covers)
         if shelf.anchor is not None and not told and not on_shelf:
             shelf.count = replace(
                 count,
@@ -354,6 +415,11 @@ def _kept(said: StockEvent, at: int) -> CountKept:
     )
 
 
+def _first(known: int | None, said: int | None) -> int | None:
+    """The earlier of two moments of which each may not be known."""
+    return said if known is None else known if said is None else min(known, said)
+
+
 def _occurred(claim: Claim) -> int:
     if claim.occurred_at is not None:
         return claim.occurred_at
@@ -402,13 +468,15 @@ def _facts(work: Work, hold: Hold, shipped: dict[str, int], lost: dict[str, int]
             elsewhere = claim.fact and kind == "sold" and site.rules.sales_via == "stock" and claim.channel == site.keeper
             if now[place] > done and not elsewhere:
                 fact = f"{claim.claim_id}|{counter}|{place}|{done}-{now[place]}"
-                work.shelf(place).enter(_left(work, hold, place, fact, kind, now[place] - done))
+                handover.enter(work, work.shelf(place), _left(work, hold, place, fact, kind, now[place] - done), claim.order_id)
 
 
 def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units: int) -> Entry:
     """Units that left a place. Where they were held until now they left now; else when the channel's book says."""
     claim = hold.claim
-    own = claim.channel == work.shelf(place).site.keeper
+    site = work.shelf(place).site
+    theirs = claim.channel == site.keeper
+    own = theirs or site.rules.tell == ORDER  # which holds every order, and records by itself what becomes of it
     recorded = claim.recorded_at if claim.recorded_at is not None and not hold.was_held.get(place) else claim.at
     happened = claim.occurred_at if claim.occurred_at is not None else min(recorded, claim.at)
     return Entry(
@@ -420,7 +488,7 @@ def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units
         at=happened,
         own=own,
         origin=claim.channel,
-        recorded_at=recorded if own else None,
+        recorded_at=recorded if theirs else None,
         log_at=work.at,
     )
 

@@ -102,20 +102,27 @@ def _recorded_in_the_book(count: CountKept, entry: Entry, hub: str, rules: Rules
         return Inside.YES if entry.at <= count.covers[entry.origin] else Inside.NO
     as_of, skew = count.as_of, rules.skew
     recorded = entry.log_at if count.source == hub else entry.recorded_at
+    if entry.own and recorded is not None and count.source not in (hub, entry.origin) and entry.origin:  # of who counted here before
+        return Inside.NO if entry.at > as_of + skew else Inside.MAYBE
     if recorded is not None:  # one clock: exact
         return Inside.YES if recorded <= as_of else Inside.NO
     if entry.own:
         if entry.at > as_of + skew:
             return Inside.NO
         return Inside.YES if entry.at <= as_of - rules.posting - skew else Inside.MAYBE
-    if entry.sent_at is None or entry.sent_at > as_of + skew:
+    if entry.sent_at is None or entry.refused or entry.sent_at > as_of + skew:
         return Inside.NO
     return Inside.YES if entry.acked_at is not None and entry.acked_at <= as_of - skew else Inside.MAYBE
 
 
 def never_recorded(entry: Entry) -> bool:
     """No book count will ever contain this fact: the counting system has not been told of it. (One that says whom it covers is asked instead.)"""
-    return not entry.own and entry.recorded_at is None and entry.sent_at is None
+    return not entry.own and entry.recorded_at is None and (entry.sent_at is None or entry.refused)
+
+
+def pending(entry: Entry) -> bool:
+    """The counting system is being told of this fact, and nobody knows yet whether it has taken it in."""
+    return entry.tell is not None and entry.recorded_at is None and entry.acked_at is None and not entry.refused
 
 
 def project(measure: str, sellable: int, unsellable: int, allocated: int) -> int:

@@ -1,20 +1,28 @@
-"""Which places have been read completely. A place whose feed has not is unknown, whatever single numbers of it are there."""
+"""Which places have been read completely, by whom and when. A place whose feed has not is unknown, whatever single numbers of it are there; one
+that was read too long ago is relied on for decreases only; one that was read by another system than the one that counts there now is contested,
+and unknown until the new one has been read.
+"""
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Final
 
+from msgspec.structs import replace
+
 from schemas.catalogue import join_key
-from schemas.records import FeedState, StockEvent
-from streams.step import ALL_AGGREGATES, Fate, Step, View
-from streams.stock.state import FEED
+from schemas.records import FeedState, StockDrift, StockEvent
+from schemas.records.deliver import DriftKind
+from streams.step import ALL_AGGREGATES, Fate, Out, Step, View
+from streams.stock.state import DRIFT, FEED
 
 READS: Final = 4
 """Reads that may be under way at once; the markers of older ones are forgotten."""
 
 
-def complete(view: View, event: StockEvent, at: int) -> Step:
-    """A marker: one of `quantity` that end a complete read. Their order and repetition do not matter."""
+def complete(view: View, event: StockEvent, at: int, max_age: int | None) -> Step:
+    """A marker: one of `quantity` that end a complete read. Their order and repetition do not matter. A read by another system than the last one,
+    or after the last one was too old, changes what is known of every SKU."""
     key = (FEED, join_key(event.location))
     state: FeedState = view.get(*key) or FeedState(location=event.location, complete=False)
     read, _, part = event.event_id.removesuffix(f"|{event.location}").rpartition("|")
@@ -23,9 +31,40 @@ def complete(view: View, event: StockEvent, at: int) -> Step:
         return Step(fate=Fate.DUPLICATE)
     markers = _recent((*state.markers, marker))
     if sum(known.startswith(join_key(read) + "|") for known in markers) < event.quantity:
-        return Step(puts={key: FeedState(location=event.location, markers=markers, complete=state.complete, as_of=state.as_of, read=state.read)})
-    done = FeedState(location=event.location, complete=True, as_of=at, read=read)
-    return Step(puts={key: done}, again=() if state.complete else ALL_AGGREGATES)
+        return Step(puts={key: replace(state, markers=markers)}, wakes=_wakes(key, state, max_age))
+    done = FeedState(location=event.location, complete=True, as_of=at, read=read, source=event.source)
+    same = state.complete and state.source in ("", event.source) and not (state.aged or is_aged(state, at, max_age))
+    return Step(puts={key: done}, wakes=_wakes(key, done, max_age), again=() if same else ALL_AGGREGATES)
+
+
+def is_aged(state: FeedState, at: int, max_age: int | None) -> bool:
+    """Whether the last complete read is too old."""
+    return max_age is not None and state.as_of is not None and state.as_of < at - max_age
+
+
+def _wakes(key: tuple[str, str], state: FeedState, max_age: int | None) -> dict[tuple[str, str], int]:
+    return {} if max_age is None or state.as_of is None or state.aged else {key: state.as_of + max_age + 1}
+
+
+def age(view: View, location: str, at: int, keeper: str, max_age: int | None) -> Step:
+    """The last complete read has become too old: a finding, once. What that means for a SKU is told with the SKU's next event, because it only
+    keeps numbers from rising, and none rises by itself."""
+    key = (FEED, join_key(location))
+    state: FeedState | None = view.get(*key)
+    if state is None or state.aged or not is_aged(state, at, max_age):
+        return Step() if state is None else Step(puts={key: state}, wakes=_wakes(key, state, max_age))
+    hours = (at - (state.as_of or 0)) / 3_600_000
+    reason = f"{location} was last read completely {hours:.1f} h ago: its numbers only fall until it is read again"
+    return Step(puts={key: replace(state, aged=True)}, outputs=[finding("aged_feed", keeper, "", f"{location}|{state.as_of}", reason, at)])
+
+
+def finding(kind: DriftKind, channel: str, sku: str, what: str, reason: str, at: int, expected: int = 0, found: int = 0) -> Out:
+    """For people. `what` makes it one: the same again is the same finding."""
+    name = blake2b(join_key(kind, channel, sku, what).encode(), digest_size=16).hexdigest()
+    drift = StockDrift(
+        finding_id=name, channel=channel, sku=sku, kind=kind, expected=expected, found=found, units=found - expected, reason=reason, at=at, compensated=False
+    )
+    return Out(DRIFT, drift)
 
 
 def _recent(markers: tuple[str, ...]) -> tuple[str, ...]:

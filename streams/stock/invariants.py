@@ -41,7 +41,8 @@ def sellable(view: View, places: Places, stock: Stock) -> int | None:
 def _read(view: View, places: Places, location: str) -> bool:
     rules = places.locations[location]
     feed = view.get("internal.stock.feed", join_key(location))
-    return (rules.authority == HUB and rules.opening is None) or (feed is not None and feed.complete)
+    keeper = rules.opening if rules.authority == HUB and rules.opening is not None else rules.authority
+    return (rules.authority == HUB and rules.opening is None) or (feed is not None and feed.complete and feed.source in ("", keeper))
 
 
 def _places(view: View, places: Places, stocks: dict[str, Stock], claims: list[ClaimState]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from schemas.records import Availability, AvailabilityAhead, AvailabilityPart, AvailabilitySum, SkuState
+from schemas.records.stock import AvailabilityStatus
 from streams.places import Channel
 from streams.stock.atlas import Outlet, Region
 from streams.stock.availability import Offer, Waiting, ahead, buffer_of, number, offer, served, waiting
@@ -25,7 +26,7 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
         else:
             free = [work.part(site) for site in region.sites]
             offered = offer(region.locations, free, demand)
-            parts = tuple([AvailabilityPart(location=place, free=units) for place, units in zip(region.locations, free, strict=True)])
+            parts = tuple([AvailabilityPart(location=site.location, free=units, aged=work.aged(site)) for site, units in zip(region.sites, free, strict=True)])
             _tell(work, region, offered, parts, None, state.own)
 
 
@@ -51,7 +52,7 @@ def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[st
         total, count = told.sum.free, told.sum.known
         for shelf in work.shelves.values():
             if shelf.location in region.places and (units := shelf.part()) is not None:
-                total += units - max(0, shelf.was_free)
+                total += units - shelf.was_part()
     offered = served(region.places, total, lambda place: work.part(work.atlas.site(place)) or 0, demand)
     together = AvailabilitySum(free=total, known=count, settings=region.settings)
     check_size(total)
@@ -63,6 +64,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
     check_size(offered.units, offered.waiting)
     waits, taken, get, quoted = offered.waiting, offered.taken, work.get, work.quoted
     ordered = sum(own.values()) if own else 0
+    nothing: AvailabilityStatus = "conflict" if offered.units is None and any(map(work.contested, region.sites)) else "unknown"
     for outlet in region.outlets:
         name, rules = outlet.name, outlet.rules
         buffer, units = buffer_of(offered.units or 0, rules), None
@@ -73,14 +75,20 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
         told: Availability | None = get(*address)
         revision = 1
         if told is not None:
-            same = told.available == units and told.waiting == waits and told.taken == taken and told.buffer == buffer
+            same = (
+                told.available == units
+                and (units is not None or told.status == nothing)
+                and told.waiting == waits
+                and told.taken == taken
+                and told.buffer == buffer
+            )
             if same and told.own == sold and told.parts == parts and told.sum == together and told.ahead == later:
                 continue
             revision = told.revision + 1
         work.puts[address] = Availability(
             channel=name,
             sku=work.sku,
-            status="unknown" if units is None else "known",
+            status=nothing if units is None else "known",
             available=units,
             buffer=buffer,
             waiting=waits,

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from hub.errors import Refuse
 from schemas.catalogue import join_key, quote, split_key
-from schemas.records import Claim, ClaimState, ClosedClaim, CountState, Entry, FeedState, SkuState, Stock, StockChange
+from schemas.records import Claim, ClaimState, ClosedClaim, CountKept, CountState, Entry, FeedState, SkuState, Stock, StockChange, Tell
 from schemas.records.stock import ChangeKind, Counter
-from streams.places import HUB
+from streams.places import ADJUSTMENT, HUB
 from streams.step import Fate, Out, Step, View
 from streams.stock import counts
 from streams.stock.atlas import Atlas, Site
@@ -36,6 +36,8 @@ RESERVATION: Final = "internal.stock.reservation"
 SKU: Final = "internal.stock.sku"
 ALLOCATION: Final = "event.allocation"
 LEDGER: Final = "event.stock-change"
+TELL: Final = "command.tell"
+DRIFT: Final = "event.stock-drift"
 
 LIMIT: Final = 2**31 - 1
 AHEAD: Final = 10 * 60_000
@@ -113,7 +115,7 @@ class Work:
         self.index: Index | None = None  # as this step had to make it
         self.tails: dict[str, tuple[counts.Anchor | None, set[str]]] = {}
         self.holds: dict[str, Hold] = {}
-        self.feeds: dict[str, bool] = {}
+        self.feeds: dict[str, FeedState | None] = {}
         self.reason: str | None = None
         self.carts: Any = None
         self._demand: list[Waiting] | None = None
@@ -129,14 +131,31 @@ class Work:
         return Step(puts=self.puts, wakes=self.wakes, outputs=self.outputs, fate=fate, again=again)
 
     def opened(self, site: Site) -> bool:
-        """Whether the place's number is known: our own book, or a feed that has been read completely once."""
+        """Whether the place's number is known: our own book, or a feed that has been read completely once, and whose system still counts here."""
         if site.open:
             return True
-        known = self.feeds.get(site.location)
-        if known is None:
-            feed: FeedState | None = self.get(FEED, site.quoted)
-            known = self.feeds[site.location] = feed is not None and feed.complete
-        return known
+        feed = self.feed(site)
+        return feed is not None and feed.complete and feed.source in ("", site.keeper)
+
+    def feed(self, site: Site) -> FeedState | None:
+        """How far the place's counts have been read."""
+        if site.location not in self.feeds:
+            self.feeds[site.location] = self.get(FEED, site.quoted)
+        return self.feeds[site.location]
+
+    def aged(self, site: Site) -> bool:
+        """Whether the last complete read of a known place is too old to raise anything by."""
+        if site.rules.max_age is None or site.open:
+            return False
+        feed = self.feed(site)
+        return feed is not None and feed.as_of is not None and feed.as_of < self.at - site.rules.max_age
+
+    def contested(self, site: Site) -> bool:
+        """Whether the place's number is that of another system than the one that counts here now."""
+        if site.open:
+            return False
+        feed = self.feed(site)
+        return feed is not None and feed.complete and feed.source not in ("", site.keeper)
 
     def shelf(self, location: str) -> Shelf:
         """The SKU at one place."""
@@ -156,6 +175,8 @@ class Work:
                 return 0  # it is known there, and there is none
             if (sellable := stock.sellable) is not None:
                 units = sellable - site.rules.safety_stock - stock.allocated - stock.reserved
+                if stock.most is not None and stock.most < units and self.aged(site):
+                    units = stock.most
                 return units if units > 0 else 0
             shelf = self.shelf(site.location)
         return shelf.part()
@@ -284,6 +305,7 @@ class Shelf:
         "legs",
         "location",
         "missing",
+        "most",
         "quality",
         "reserved",
         "rules",
@@ -304,14 +326,14 @@ class Shelf:
         self._count_read = self._anchored = self.touched = False
         self.legs: list[tuple[str, ChangeKind, Counter, int]] = []
         self.incoming = self.inbound = 0
-        self.expected_at: int | None = None
+        self.expected_at = self.most = None
         stock: Stock | None = work.get(STOCK, self.key)
         self.before = stock
         self.sellable: int | None = None
         if stock is not None:
             self.sellable, self.allocated, self.reserved = stock.sellable, stock.allocated, stock.reserved
             self.damaged, self.quality, self.missing = stock.damaged, stock.quality_control, stock.missing
-            self.incoming, self.inbound, self.expected_at = stock.incoming, stock.inbound, stock.expected_at
+            self.incoming, self.inbound, self.expected_at, self.most = stock.incoming, stock.inbound, stock.expected_at, stock.most
         else:
             self.allocated = self.reserved = self.damaged = self.quality = self.missing = 0
             if self._ours():
@@ -341,9 +363,30 @@ class Shelf:
     @property
     def anchor(self) -> counts.Anchor | None:
         if not self._anchored:
-            count = self.count
-            self._anchor, self._anchored = counts.anchor(count.book, count.physical), True
+            self._anchor, self._anchored = counts.anchor(self.book, self.count.physical), True
         return self._anchor
+
+    @property
+    def book(self) -> CountKept | None:
+        """The newest book count of the system that counts here; one of its predecessor is none."""
+        book, rules = self.count.book, self.rules
+        return None if book is not None and book.source not in (rules.authority, self.site.keeper, "") and self.site.keeper not in ("", HUB) else book
+
+    def disown(self) -> None:
+        """Another system counts here than the one whose number this is: what that one was never told of, this one may know."""
+        count = self.count
+        if count.book is not None and self.book is None:
+            self.count = replace(
+                count,
+                book=None,
+                base_sellable=min(0, count.base_sellable),
+                base_unsellable=min(0, count.base_unsellable),
+                base_allocated=max(0, count.base_allocated),
+            )
+            if self.anchor is None and not self._ours():
+                self.touched, self.sellable = True, None
+            else:
+                self.recount()
 
     @property
     def measure(self) -> str:
@@ -353,6 +396,11 @@ class Shelf:
             return measure
         anchor = self.anchor
         return counts.ON_HAND if anchor is not None and anchor.physical else measure
+
+    @property
+    def horizon(self) -> int:
+        """How old a count, and a fact that is kept by itself, may be here [ms]."""
+        return self.rules.horizon or self.work.horizon
 
     @property
     def on_hand(self) -> int | None:
@@ -387,7 +435,15 @@ class Shelf:
 
     def part(self) -> int | None:
         """What the place adds to availability; None while it is unknown."""
-        return max(0, self.free()) if self.work.opened(self.site) else None
+        if not self.work.opened(self.site):
+            return None
+        units = max(0, self.free())
+        return min(units, self.was_part()) if self.work.aged(self.site) else units
+
+    def was_part(self) -> int:
+        """What it added before the step, while it was known."""
+        units = max(0, self.was_free)
+        return units if self.most is None or not self.work.aged(self.site) else min(units, self.most)
 
     def set_aside(self, hold: Hold) -> int:
         """Units that the counting system has already taken out of its `available` for this very claim."""
@@ -408,12 +464,13 @@ class Shelf:
         newest, recorded = entry.at, entry.recorded_at
         if recorded is not None and recorded > newest:
             newest = recorded
-        if newest < log_at - work.horizon and (newest <= anchor.kept.as_of if anchor is not None else self.sellable is None):
+        if newest < log_at - self.horizon and (newest <= anchor.kept.as_of if anchor is not None else self.sellable is None):
             return False
         self.touched = True
+        entry = self._addressed(entry)
         address = (ENTRY, self.entry_key(entry.entry_id))
         work.puts[address] = entry
-        work.wakes[address] = (newest if newest > log_at else log_at) + work.horizon + 1
+        work.wakes[address] = (newest if newest > log_at else log_at) + self.horizon + 1
         before = self.on_hand
         if self.sellable is not None:
             self._shift(counts.change(anchor, self.measure, entry, HUB, self.site.clocks), entry)
@@ -430,6 +487,36 @@ class Shelf:
         if before is not None and not entry.allocated:
             self._leg(entry, "on_hand", (self.on_hand or 0) - before)
         return True
+
+    def _addressed(self, entry: Entry) -> Entry:
+        """A new fact, and the word to whom it has to be told, where the place's counting system learns by adjustments and does not know it otherwise."""
+        if self.rules.tell != ADJUSTMENT or entry.own:
+            return entry
+        units = counts.project(self.rules.measure, entry.sellable, entry.unsellable, entry.allocated)
+        if not units or (self.anchor is not None and entry.origin in self.anchor.kept.covers):
+            return entry
+        told = Tell(
+            channel=self.rules.authority,
+            sku=entry.sku,
+            location=self.location,
+            entry_id=entry.entry_id,
+            kind=entry.kind,
+            units=units,
+            at=entry.at,
+            log_at=entry.log_at,
+        )
+        self.work.outputs.append(Out(TELL, told))
+        return replace(entry, tell=told.channel)
+
+    def heard(self, was: Entry, now: Entry) -> None:
+        """More is known of whether the counting system has taken a fact in: a count contains it or not, by what is known now."""
+        work, address = self.work, (ENTRY, self.entry_key(now.entry_id))
+        self.touched = True
+        work.puts[address] = now
+        work.wakes[address] = max(now.at, now.log_at, work.at - self.horizon) + self.horizon + 1
+        if self.sellable is not None:
+            at, measure, clocks = self.anchor, self.measure, self.site.clocks
+            self.sellable += counts.change(at, measure, now, HUB, clocks) - counts.change(at, measure, was, HUB, clocks)
 
     def _shift(self, units: int, entry: Entry) -> None:
         """The number has changed by so many units of its measure."""
@@ -561,6 +648,7 @@ class Shelf:
             revision=revision + 1,
             as_of=anchor.kept.as_of if anchor is not None else None,
             updated_at=work.at,
+            most=self.part() if work.aged(self.site) else None,
         )
         if before is None or _differs(stock, before):
             check_size(on_hand, sellable, stock.atp, self.allocated, self.reserved, self.damaged, self.quality, self.missing, self.incoming, self.inbound)

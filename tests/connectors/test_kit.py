@@ -15,7 +15,7 @@ from connectors._example import mapping
 from connectors._example.connector import Example
 from connectors.django_oscar.known import Known
 from hub.errors import Retry
-from hub.sdk import Item, Page, Poll, Request, StockSink, Webhook, judge
+from hub.sdk import Adjusted, AdjustSink, Item, Page, Poll, Request, StockSink, Webhook, judge
 from hub.sdk.testing import Cassette, MismatchError, conformance, openssl_hmac_base64, source
 
 FIXTURES = Path(__file__).parent / "example" / "test_conformance.py"
@@ -90,6 +90,25 @@ def test_a_sink_that_believes_every_answer_is_caught() -> None:
     suite = kit(Believing)
     with pytest.raises(AssertionError):
         suite.test_strange_answers_accept_nothing(fixture(suite, "sink", "put"))
+
+
+def test_an_adjustment_that_cannot_be_repeated_is_caught() -> None:
+    """Another key each time would be carried out twice; a strange answer taken for a refusal would be told again as if nothing had happened."""
+    asked: list[int] = []
+
+    def forgetful(settings: Any, fact: Any) -> Any:
+        asked.append(1)
+        response = yield Request(method="POST", path="/stock/movements", json={"key": f"{fact.key}-{len(asked)}"})
+        return Adjusted(response.json().get("recorded_at") is not None)
+
+    class Forgetful(Example):
+        adjusts = AdjustSink(forgetful, exactly_once="idempotency-key")
+
+    suite = kit(Forgetful)
+    with pytest.raises(AssertionError):
+        suite.test_a_repeated_fact_is_the_same_request(fixture(suite, "adjust", "unknown-product"))
+    with pytest.raises((pytest.fail.Exception, AttributeError)):
+        suite.test_strange_answers_are_no_answer(fixture(suite, "adjust", "shipped"))
 
 
 def test_a_golden_that_differs_is_caught(tmp_path: Path) -> None:

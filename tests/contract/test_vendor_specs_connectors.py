@@ -28,7 +28,7 @@ from connectors.shopify.connector import Shopify
 from connectors.square.connector import Square
 from connectors.woocommerce.connector import WooCommerce
 from hub.errors import CrossdockError, Refuse
-from hub.sdk import Connector, Hook, MappingInput, drive
+from hub.sdk import Adjustment, Connector, Hook, MappingInput, drive
 from hub.sdk.testing import Cassette, PlainLookup, openssl_hmac_base64
 from hub.sdk.testing.conformance import level
 
@@ -62,6 +62,9 @@ def asked(connector: type[Connector[Any]], folder: str) -> Iterator[tuple[str, d
             talks.append((name, connector.sink.read(given, fixture["natives"]), fixture["exchange"]))
         else:
             talks.append((name, connector.sink.put(given, [level(one) for one in fixture["levels"]]), fixture["exchange"]))
+    for name, fixture in held(folder, "adjust"):
+        assert connector.adjusts is not None
+        talks.append((name, connector.adjusts.adjust(given, Adjustment(**fixture["adjustment"])), fixture["exchange"]))
     for name, fixture in held(folder, "hook"):
         assert connector.webhook is not None
         notice = connector.webhook.read(given, Hook("POST", fixture["url"], fixture.get("headers", {}), fixture["body"].encode()))
@@ -117,7 +120,7 @@ def lint(document: DocumentNode, variables: dict[str, Any]) -> list[str]:
                 argument for told in field.directives or () if told.name.value == "idempotent" for argument in told.arguments if argument.name.value == "key"
             ]
             faults += [] if keys else [f"{field.name.value} without @idempotent(key:)"]
-            quantities = variables["input"]["quantities"]
+            quantities = variables["input"].get("quantities", variables["input"].get("changes"))
             faults += [f"quantity {n} without changeFromQuantity" for n, one in enumerate(quantities) if "changeFromQuantity" not in one]
             faults += [] if variables.get("key") else ["no key"]
     return faults

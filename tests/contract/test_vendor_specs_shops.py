@@ -244,6 +244,21 @@ def test_shopify_writes_conform(kit: Kit) -> None:
     assert seen == [[], [], ["INVALID_QUANTITY_NEGATIVE"], ["CHANGE_FROM_QUANTITY_STALE"], ["INVALID_LOCATION"]]
 
 
+ADJUST = WRITE.replace("Set", "Adjust")
+
+
+def test_shopify_adjustments_conform(kit: Kit) -> None:
+    """Accepted, repeated and refused: every payload is one of the official type."""
+    official()
+    natives = kit.shops["shopify"].natives
+    item, place = next(iter(natives.items.values()))["inventory_item"], natives.places["dc"]
+    one = {"delta": -1, "inventoryItemId": f"gid://shopify/InventoryItem/{item}", "locationId": f"gid://shopify/Location/{place}", "changeFromQuantity": None}
+    for key, change in (("A", one), ("A", one), ("B", one | {"locationId": "gid://shopify/Location/1"}), ("C", one | {"delta": 5})):
+        variables = {"input": {"name": "available", "reason": "correction", "changes": [change]}, "key": key}
+        answer = kit.graphql(ADJUST, variables).json()
+        _conforms(ADJUST, answer["data"], variables)
+
+
 def test_the_shopify_check_can_fail(kit: Kit) -> None:
     """A null where none may be, an unknown enum value, a number for a string and an unknown field are all found."""
     query = "{ orders(first: 1) { nodes { id displayFulfillmentStatus updatedAt } } }"
@@ -310,7 +325,9 @@ def test_square_answers_and_requests_conform(kit: Kit) -> None:
     search = {"location_ids": locations, "query": {"filter": filters, "sort": {"sort_field": "UPDATED_AT", "sort_order": "ASC"}}, "limit": 100}
     entries = {"location_ids": locations, "return_entries": True, "limit": 2}
     counts = {"location_ids": locations, "states": ["IN_STOCK"], "limit": 7}
-    changes = {"idempotency_key": "k1", "changes": [_count(kit)]}
+    counted = _count(kit)
+    moved = {name: value for name, value in counted["physical_count"].items() if name != "state"} | {"from_state": "IN_STOCK", "to_state": "SOLD"}
+    changes = {"idempotency_key": "k1", "changes": [counted, {"type": "ADJUSTMENT", "adjustment": moved}]}
     exchanges: list[tuple[str, str, Any, str, str]] = [
         ("POST", "/v2/orders/search", search, "SearchOrdersRequest", "SearchOrdersResponse"),
         ("POST", "/v2/orders/search", entries, "SearchOrdersRequest", "SearchOrdersResponse"),

@@ -5,6 +5,9 @@ from it and takes returns, of which the till's book learns nothing until people 
 count the shelf once or never. Everything reaches the processor late, out of order and twice. At rest, when everything has arrived,
 the number must not be above the shelf, because what is above is sold and not there.
 
+With `--feed told` the till is told of what the hub does, by adjustments: it takes them in some time after they are sent, tells when it did, or
+not, or its answer is lost whether it took it in or not, or it refuses.
+
 Written from the story, not from the rule: the shelf and the book are simple sums over what happened and what was recorded.
 
 With `--feed available` the till's system also takes orders, and the number it gives is what is left for sale: orders that it has taken in
@@ -20,26 +23,31 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from schemas.records import Claim, StockEvent
+from schemas.records import Claim, StockEvent, Told
 from streams.places import Location, Places
-from tests.unit.stock.board import Board, claim, count, event, minute
+from tests.unit.stock.board import T0, Board, claim, count, event, minute
 
 OPENING = 20
-PLACES = Places({"shop": Location("till")}, {})
+PLACES = Places({"shop": Location("till", tell="adjustment")}, {})
 AVAILABLE = Places({"shop": Location("till", measure="available")}, {})
 LATEST = 200
 """Minutes after which everything has arrived."""
 
 
+Said = StockEvent | Claim | Told
+
+
 class Fact(NamedTuple):
-    """Units that came or went. `recorded`: when the till's book took it in; None: it never does, because nobody tells it."""
+    """Units that came or went. `recorded`: when the till's book took it in; None: it never does, because nobody tells it. `told`: what the hub
+    knows of its telling, in the order in which it was written down."""
 
     id: str
     units: int
     at: int
     recorded: int | None
+    told: tuple[Told, ...] = ()
 
 
 class World(NamedTuple):
@@ -47,12 +55,14 @@ class World(NamedTuple):
     which they arrive."""
 
     shelf: int
-    records: list[StockEvent | Claim]
+    records: list[Said]
 
 
-def world(draw: random.Random) -> World:
-    """One of many."""
+def world(draw: random.Random, tells: bool = False) -> World:
+    """One of many; `tells`: the till is told of what the hub does."""
     facts = [_fact(draw, f"f{n}") for n in range(draw.randint(1, 6))]
+    if tells:
+        facts = [fact if fact.recorded is not None else _tell(draw, fact) for fact in facts]
     counted = draw.randint(1, 30) if draw.random() < 0.5 else None
     taken_in = None if counted is None else counted + draw.choice([0, 0, draw.randint(0, 8)])
 
@@ -65,9 +75,12 @@ def world(draw: random.Random) -> World:
             return OPENING + sum(fact.units for fact in facts if fact.recorded is not None and fact.recorded <= at)
         return shelf(counted) + sum(fact.units for fact in facts if fact.recorded is not None and fact.recorded <= at and fact.at > counted)
 
-    arrivals: list[tuple[int, StockEvent | Claim]] = []
+    arrivals: list[tuple[float, Said]] = []
     for fact in facts:
-        arrivals += [(draw.randint(0, 40), _told(fact)) for _ in range(draw.choice([1, 1, 2]))]
+        seen = [draw.randint(0, 40) for _ in range(draw.choice([1, 1, 2]))]
+        arrivals += [(at, _said(fact)) for at in seen]
+        words = sorted(min(seen) + 0.5 + draw.randint(0, 30) for _ in fact.told)  # nobody is told of what has not been seen
+        arrivals += [(at, word) for at, word in zip(words, fact.told, strict=True) for _ in range(draw.choice([1, 2]))]
     for n in range(draw.randint(1, 3)):
         at = draw.randint(0, 40)
         arrivals.append((draw.randint(0, 40), count(book(at), at, id=f"b{n}")))
@@ -85,7 +98,29 @@ def _fact(draw: random.Random, id: str) -> Fact:
     return Fact(f"{kind}-{id}", units, at, at + late if own else None)
 
 
-def _told(fact: Fact) -> StockEvent | Claim:
+def _tell(draw: random.Random, fact: Fact) -> Fact:
+    """A fact of the hub as the till hears of it. What the hub knows: when it asked, and one of five ends."""
+    sent = fact.at + draw.randint(0, 6)
+    took = sent + draw.randint(0, 3)
+    answered = took + draw.randint(0, 3)
+    end = draw.choice(["exact", "answered", "lost", "lost and taken in", "refused"])
+    entry = f"{fact.id}|A|shipped|shop|0-{-fact.units}" if fact.id.startswith("shipment") else fact.id
+
+    def word(outcome: Any, **more: Any) -> Told:
+        times = {name: minute(at) for name, at in more.items()}
+        return Told(channel="till", sku="A", location="shop", entry_id=entry, outcome=outcome, units=fact.units, at=T0, **times)
+
+    words = [word("sending", sent_at=sent)]
+    if end == "refused":
+        words.append(word("refused", sent_at=sent))
+    elif end in ("exact", "answered"):
+        words.append(word("accepted", sent_at=sent, acked_at=answered, **({"recorded_at": took} if end == "exact" else {})))
+    elif draw.random() < 0.5:
+        words.append(word("lost", sent_at=sent))
+    return fact._replace(recorded=None if end in ("refused", "lost") else took, told=tuple(words))
+
+
+def _said(fact: Fact) -> StockEvent | Claim:
     """As it comes to the processor: the till's own facts with their time of recording, the hub's as claims and adjustments."""
     if fact.id.startswith("shipment"):
         return claim(fact.id, 1, "none", shipped={"shop": -fact.units}, at=fact.at, occurred_at=fact.at)
@@ -122,11 +157,11 @@ def available(draw: random.Random) -> World:
                 out -= 0 if back else order.units
         return out
 
-    arrivals: list[tuple[float, StockEvent | Claim]] = [(-1, count(OPENING, 0, id="opening"))]
+    arrivals: list[tuple[float, Said]] = [(-1, count(OPENING, 0, id="opening"))]
     for order in orders:
         arrivals += _claims(draw, order)
     for fact in facts:
-        arrivals += [(draw.randint(0, 60), _told(fact)) for _ in range(draw.choice([1, 1, 2]))]
+        arrivals += [(draw.randint(0, 60), _said(fact)) for _ in range(draw.choice([1, 1, 2]))]
     for n in range(draw.randint(1, 3)):
         at = draw.randint(0, 60)
         arrivals.append((draw.randint(0, 60), count(left(at), at, id=f"b{n}")))
@@ -159,10 +194,10 @@ def _claims(draw: random.Random, order: Ordered) -> list[tuple[float, Claim]]:
     return [*zip(times, told, strict=True), *again]
 
 
-Rule = Callable[[Sequence[StockEvent | Claim]], int | None]
+Rule = Callable[[Sequence[Said]], int | None]
 
 
-def processor(records: Sequence[StockEvent | Claim]) -> int | None:
+def processor(records: Sequence[Said]) -> int | None:
     """What stock makes of it."""
     board = Board(PLACES, complete_on_first_count=True)
     board.now = minute(LATEST)
@@ -171,17 +206,17 @@ def processor(records: Sequence[StockEvent | Claim]) -> int | None:
     return board.stock("shop").on_hand
 
 
-def promises(records: Sequence[StockEvent | Claim]) -> int | None:
+def promises(records: Sequence[Said]) -> int | None:
     """What stock makes of a feed that gives what is available: units that are there and promised to nobody."""
     return _unpromised(AVAILABLE, records)
 
 
-def as_on_hand(records: Sequence[StockEvent | Claim]) -> int | None:
+def as_on_hand(records: Sequence[Said]) -> int | None:
     """The same feed declared as what lies on the shelf: promises that are out of it already are taken off again."""
     return _unpromised(PLACES, records)
 
 
-def _unpromised(places: Places, records: Sequence[StockEvent | Claim]) -> int | None:
+def _unpromised(places: Places, records: Sequence[Said]) -> int | None:
     board = Board(places, complete_on_first_count=True)
     board.now = minute(LATEST)
     for record in records:
@@ -189,11 +224,13 @@ def _unpromised(places: Places, records: Sequence[StockEvent | Claim]) -> int | 
     return board.stock("shop").atp
 
 
-def arrival(records: Sequence[StockEvent | Claim]) -> int | None:
+def arrival(records: Sequence[Said]) -> int | None:
     """A rule that is often seen: a count sets the number, and whatever arrives after it is applied."""
     seen: set[str] = set()
     number: int | None = None
     for record in records:
+        if isinstance(record, Told):
+            continue
         id = record.claim_id if isinstance(record, Claim) else record.event_id
         if id in seen:
             continue
@@ -205,9 +242,10 @@ def arrival(records: Sequence[StockEvent | Claim]) -> int | None:
     return number
 
 
-def event_time(records: Sequence[StockEvent | Claim]) -> int | None:
+def event_time(records: Sequence[Said]) -> int | None:
     """Another: the newest count holds, and contains what happened before it."""
-    facts = {(r.claim_id if isinstance(r, Claim) else r.event_id): r for r in records if isinstance(r, Claim) or r.kind != "count"}
+    events = [r for r in records if not isinstance(r, Told)]
+    facts = {(r.claim_id if isinstance(r, Claim) else r.event_id): r for r in events if isinstance(r, Claim) or r.kind != "count"}
     counts = [r for r in records if isinstance(r, StockEvent) and r.kind == "count"]
     newest = max(counts, key=lambda r: (r.occurred_at, r.count_kind == "physical"))
     return newest.quantity + sum(_units(r) for r in facts.values() if r.occurred_at is not None and r.occurred_at > newest.occurred_at)
@@ -235,9 +273,15 @@ def judge(rule: Rule, seeds: range, make: Callable[[random.Random], World] = wor
     return found
 
 
+def telling(draw: random.Random) -> World:
+    """A world whose till is told of what the hub does."""
+    return world(draw, tells=True)
+
+
 FEEDS: Mapping[str, tuple[Callable[[random.Random], World], Sequence[Rule]]] = {
     "on_hand": (world, (arrival, event_time, processor)),
     "available": (available, (as_on_hand, promises)),
+    "told": (telling, (processor,)),
 }
 """What the till gives -> the worlds, and the rules that are tried, ours last."""
 

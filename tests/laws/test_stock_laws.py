@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
 from typing import Any
 from unittest import mock
@@ -18,22 +18,22 @@ from hub.errors import Refuse
 from hub.verify.stock import check_availability
 from schemas.catalogue import join_key
 from schemas.codec import decode, encode
-from schemas.records import Claim, CountKept, Entry, Reserve, StockEvent, TransferEvent
+from schemas.records import Claim, CountKept, Entry, Reserve, StockEvent, Tell, Told, TransferEvent
 from streams.places import Channel, Location, Places
 from streams.step import Fate
 from streams.stock import atlas, counts, invariants, settle
 from streams.stock import state as stock_state
 from streams.stock.availability import Offer, Waiting, buffer_of, number, offer
-from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, reserve, transfer
+from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, reserve, told, transfer
 
 COUNTERS = ("on_hand", "allocated", "reserved", "damaged", "quality_control", "missing")
 PLACES = Places(
     {
-        "shop": Location("till", safety_stock=1),
+        "shop": Location("till", safety_stock=1, tell="adjustment", max_age=3 * HOUR),
         "depot": Location("hub"),
         "opened": Location("hub", opening="web", measure="available"),
         "shelf": Location("web", measure="available"),
-        "net": Location("till", measure="sellable"),
+        "net": Location("till", measure="sellable", tell="adjustment"),
     },
     {
         "web": Channel(("shop", "depot", "opened"), buffer=1, preorder=3, backorder=2),
@@ -134,22 +134,24 @@ def test_nothing_counted_is_conserved(history: list[StockEvent | Claim]) -> None
 # everything ---------------------------------------------------------------------------------------------------------
 
 SOLD_BY = {"o1": "web", "o2": "till", "o3": "web", "o4": "gone"}
-Input = StockEvent | Claim | Reserve | TransferEvent | int
+Input = StockEvent | Claim | Reserve | TransferEvent | Told | int
 """An int moves the clock by so many minutes."""
 
 
 class Story:
-    """Sense and nonsense about one SKU, from a seed."""
+    """Sense and nonsense about one SKU, from a seed. `tells`: what has been said so far that a counting system is to be told."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
+    def __init__(self, seed: int, tells: Sequence[Tell] = ()) -> None:
+        self.rng, self.tells = random.Random(seed), tells
         self.revs: Counter[str] = Counter()
         self.now = self.facts = self.days = 0
 
     def __iter__(self) -> Iterator[Input]:
         for _ in range(self.rng.randint(5, 60)):
             dice = self.rng.random()
-            if dice < 0.4:
+            if self.tells and self.rng.random() < 0.2:
+                yield self.told()
+            elif dice < 0.4:
                 yield self.claim()
             elif dice < 0.55:
                 yield self.reserve()
@@ -165,6 +167,13 @@ class Story:
                 self.days += jump == 80 * 60
                 self.facts += 1  # a fact that comes again later than the horizon is a new one
                 yield jump
+
+    def told(self) -> Told:
+        rng, now = self.rng, max(1, self.now)
+        outcome = rng.choice(["sending", "sending", "accepted", "refused", "lost"])
+        sent = now - rng.choice([0, 1, 100])
+        acked = sent + rng.choice([0, 2]) if outcome == "accepted" else None
+        return told(rng.choice(self.tells), outcome, sent=sent, acked=acked, recorded=None if acked is None else rng.choice([None, acked]))
 
     def units(self) -> dict[str, int]:
         return {spot: self.rng.randint(0, 3) for spot in self.rng.sample(SPOTS, self.rng.choice([0, 0, 1, 2]))}
@@ -252,7 +261,7 @@ def test_laws_hold_whatever_comes(seed: int, first: bool, named: int) -> None:
     board = Board(PLACES, complete_on_first_count=first)
     seqs: Counter[str] = Counter()
     with mock.patch.object(settle, "NAMED", named):
-        for record in Story(seed):
+        for record in Story(seed, board.tells):
             if isinstance(record, int):
                 said = len(board.said)
                 board.tick(board.now + record * 60_000)
@@ -278,6 +287,32 @@ def test_laws_hold_whatever_comes(seed: int, first: bool, named: int) -> None:
                     if address[0].startswith("unified.") and now is not before.get(address):
                         assert now.revision > (before[address].revision if address in before else 0)
                 check(board)
+    facts = Counter((tell.location, tell.entry_id) for tell in board.tells)
+    assert not facts or max(facts.values()) == 1, facts
+    for (topic, _), entry in board.state.items():
+        if topic == "internal.stock.entry":
+            assert (entry.tell is not None) == ((entry.location, entry.entry_id) in facts)
+
+
+@given(seeds)
+def test_an_aged_place_never_adds_more(seed: int) -> None:
+    """Whatever comes, the number that a place adds only falls between the moment when it is too old and the next complete read."""
+    board = Board(PLACES)
+    for n, (spot, rules) in enumerate(PLACES.locations.items()):
+        board.feed(count(5, 0, spot, id=f"c{n}", source=rules.opening or rules.authority))
+        board.feed(event("complete", 1, spot, id=f"r|0|{spot}", sku="", source=rules.opening or rules.authority))
+    board.tick(T0 + 3 * HOUR + 2)
+    last = 5
+    for record in Story(seed, board.tells):
+        if isinstance(record, int) or (isinstance(record, StockEvent) and record.kind == "complete"):
+            continue
+        with contextlib.suppress(Refuse):
+            board.feed(record)
+        units = next(part.free for part in board.sells("till").parts if part.location == "shop")
+        assert units is not None
+        assert units <= last
+        last = units
+        check(board)
 
 
 @given(seeds)
@@ -286,7 +321,7 @@ def test_numbers_are_what_an_auditor_computes(seed: int) -> None:
     board = Board(PLACES)
     for spot, rules in PLACES.locations.items():
         board.feed(event("complete", 1, spot, id=f"r|0|{spot}", sku="", source=rules.opening or rules.authority))
-    for record in Story(seed):
+    for record in Story(seed, board.tells):
         if not isinstance(record, int):
             with contextlib.suppress(Refuse):
                 board.feed(record)

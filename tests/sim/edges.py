@@ -243,7 +243,8 @@ class Edges:
         config = SimpleNamespace(bootstrap="", name="t", deliver=SimpleNamespace(reconcile_s=4.0, settle_s=2.0), places=SimpleNamespace(channels={}))
         connector: Any = SimpleNamespace(sink=self.sink, polls=())
         channel: Any = SimpleNamespace(name=CHANNEL, connector=connector, parsed=Settings(), limit=Bucket(1000, 1000), domain=CHANNEL)
-        hub.deliver.main.keep(self._runtime(process, config), Serde(), channel)
+        limiter = hub.deliver.main.Limiter(channel.limit)
+        hub.deliver.main.keep(self._runtime(process, config), Serde(), channel, f"lane.{CHANNEL}", hub.deliver.main.follow, limiter)
 
     def _appended(self, record: Record) -> None:
         """What the ledger says is accepted the channel has carried out."""

@@ -15,7 +15,28 @@ from typing import Any
 import httpx2
 from pydantic import SecretStr
 
-from hub.sdk import Bucket, Connector, Hook, Item, Level, Notice, Page, Poll, Put, Reading, Reply, Request, Settings, StockSink, Talk, Webhook, judge
+from hub.sdk import (
+    Adjusted,
+    Adjustment,
+    AdjustSink,
+    Bucket,
+    Connector,
+    Hook,
+    Item,
+    Level,
+    Notice,
+    Page,
+    Poll,
+    Put,
+    Reading,
+    Reply,
+    Request,
+    Settings,
+    StockSink,
+    Talk,
+    Webhook,
+    judge,
+)
 from hub.sdk.auth import with_headers
 
 SECRET = "toy-canary-secret"
@@ -83,6 +104,13 @@ def put_stock(settings: ToySettings, levels: Sequence[Level]) -> Talk[Sequence[P
     return [Put(sku, word == "ok", word == "conflict", word) for sku, word in said.items()]
 
 
+def adjust_stock(settings: ToySettings, fact: Adjustment) -> Talk[Adjusted]:
+    """One fact; the toy says when it took it in."""
+    row = {"id": fact.native["id"], "place": fact.location, "units": fact.units, "reference": fact.reference, "at": fact.at, "key": fact.key}
+    answer = judge((yield Request(method="POST", path="/adjust", json=row))).json()
+    return Adjusted(answer["word"] == "ok", answer.get("recorded_at"), answer["word"])
+
+
 class Toy(Connector[ToySettings]):
     """The declaration."""
 
@@ -92,6 +120,7 @@ class Toy(Connector[ToySettings]):
     polls = (Poll("order", _page("order"), every=60), Poll("item", _page("item"), every=60), Poll("count", _page("count"), every=60))
     webhook = Webhook(verify, read, handshake, headers=("x-toy-topic",))
     sink = StockSink(read_stock, put_stock, exactly_once="compare-and-set", lowers_itself=True, batch=10)
+    adjusts = AdjustSink(adjust_stock, exactly_once="idempotency-key", within=24 * 3600)
     limit = Bucket(rate=1000, burst=1000)
 
     @staticmethod
@@ -118,6 +147,8 @@ class ToyShop:
         self.refused: set[str] = set()
         self.poison: set[str] = set()
         self.passed_at: int | None = None
+        self.told: list[dict[str, Any]] = []
+        self.keys: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     @property
     def transport(self) -> httpx2.MockTransport:
@@ -141,6 +172,8 @@ class ToyShop:
             if self.poison & set(asked):
                 return httpx2.Response(400)
             return httpx2.Response(200, json={one: self.stock[one] for one in asked if one in self.stock})
+        if path == "adjust":
+            return httpx2.Response(200, json=self._adjust(json.loads(request.content)))
         if path == "put":
             self.before_put()
             return httpx2.Response(200, json={row["id"]: self._put(row) for row in json.loads(request.content)})
@@ -150,6 +183,18 @@ class ToyShop:
         rows = self.rows[path][start : start + self.page]
         more = start + self.page < len(self.rows[path])
         return httpx2.Response(200, json={"rows": rows, "next": str(start + len(rows)), "more": more, "passed_at": self.passed_at})
+
+    def _adjust(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A key that is known gets the first answer, if the request is the first's."""
+        if row["key"] in self.keys:
+            first, answer = self.keys[row["key"]]
+            return answer if first == row else {"word": "another request under this key"}
+        if row["id"] in self.refused:
+            return {"word": "refused by the toy"}
+        self.told.append(row)
+        self.stock[row["id"]] = self.stock.get(row["id"], 0) + row["units"]
+        self.keys[row["key"]] = (row, {"word": "ok", "recorded_at": self.passed_at})
+        return self.keys[row["key"]][1]
 
     def _put(self, row: dict[str, Any]) -> str:
         if row["id"] in self.refused:

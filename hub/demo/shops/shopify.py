@@ -37,6 +37,7 @@ class Shopify(Shop):
         super().__init__(*args)
         self.available: Counter[str] = Counter({sku: self.opening[sku][PLACE] for sku in self.goods})
         self.committed: Counter[str] = Counter()
+        self.adjustments: list[Write] = []
         self.changed_at: dict[str, int] = dict.fromkeys(self.goods, self.clock())
         self.opened_at = self.clock()
         self._api = Api(self)
@@ -60,6 +61,13 @@ class Shopify(Shop):
         self.available[sku] = quantity
         self.changed_at[sku] = self.clock()
         self.book.wrote(Write(self.clock(), sku, PLACE, quantity))
+
+    def adjust(self, sku: str, delta: int) -> None:
+        """Units that came or went, as somebody else says."""
+        self.available[sku] += delta
+        self.changed_at[sku] = self.clock()
+        self.adjustments.append(Write(self.clock(), sku, PLACE, delta))
+        self.book.on_number(self.name, sku, self.available[sku], "adjustment")
 
     def order_id(self, sale: Sale) -> str:
         return str(5_400_000_000_000 + sale.index * 32_768 + random.Random(f"{self.spec.seed}|{sale.index}").randrange(32_768))

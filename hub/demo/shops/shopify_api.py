@@ -24,7 +24,7 @@ from hub.demo.shops import shopify_cost
 from hub.demo.shops.shopify_connection import Row, connection
 from hub.demo.shops.shopify_nodes import Nodes
 from hub.demo.shops.shopify_schema import SDL
-from hub.demo.shops.shopify_stock import set_quantities
+from hub.demo.shops.shopify_stock import adjust_quantities, set_quantities
 
 if TYPE_CHECKING:
     from hub.demo.shops.shopify import Shopify
@@ -112,6 +112,7 @@ class Api:
             "products": paged(nodes.product_rows, "ID"),
             "productVariants": paged(nodes.variant_rows, "ID"),
             "orders": paged(nodes.order_rows, "PROCESSED_AT"),
+            "inventoryAdjustQuantities": lambda info, input: adjust_quantities(shop, nodes, self._idempotent, info, input),
             "inventorySetQuantities": lambda info, input: self._set_quantities(shop, info, input),
         }
 

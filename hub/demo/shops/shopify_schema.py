@@ -32,6 +32,7 @@ type QueryRoot {
 }
 
 type Mutation {
+  inventoryAdjustQuantities(input: InventoryAdjustQuantitiesInput!): InventoryAdjustQuantitiesPayload
   inventorySetQuantities(input: InventorySetQuantitiesInput!): InventorySetQuantitiesPayload
 }
 
@@ -285,6 +286,17 @@ type RefundLineItem {
   location: Location
 }
 
+type InventoryAdjustQuantitiesPayload {
+  inventoryAdjustmentGroup: InventoryAdjustmentGroup
+  userErrors: [InventoryAdjustQuantitiesUserError!]!
+}
+
+type InventoryAdjustQuantitiesUserError implements DisplayableError {
+  code: InventoryAdjustQuantitiesUserErrorCode
+  field: [String!]
+  message: String!
+}
+
 type InventorySetQuantitiesPayload {
   inventoryAdjustmentGroup: InventoryAdjustmentGroup
   userErrors: [InventorySetQuantitiesUserError!]!
@@ -436,6 +448,13 @@ enum LocationSortKeys {
   ID NAME RELEVANCE
 }
 
+enum InventoryAdjustQuantitiesUserErrorCode {
+  ADJUST_QUANTITIES_FAILED CHANGE_FROM_QUANTITY_STALE IDEMPOTENCY_CONCURRENT_REQUEST IDEMPOTENCY_KEY_PARAMETER_MISMATCH
+    IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED INTERNAL_LEDGER_DOCUMENT INVALID_AVAILABLE_DOCUMENT INVALID_INVENTORY_ITEM INVALID_LEDGER_DOCUMENT
+    INVALID_LOCATION INVALID_QUANTITY_DOCUMENT INVALID_QUANTITY_NAME INVALID_QUANTITY_TOO_HIGH INVALID_QUANTITY_TOO_LOW INVALID_REASON
+    INVALID_REFERENCE_DOCUMENT MAX_ONE_LEDGER_DOCUMENT NON_MUTABLE_INVENTORY_ITEM SERVICE_UNAVAILABLE
+}
+
 enum InventorySetQuantitiesUserErrorCode {
   CHANGE_FROM_QUANTITY_STALE COMPARE_QUANTITY_REQUIRED COMPARE_QUANTITY_STALE IDEMPOTENCY_CONCURRENT_REQUEST IDEMPOTENCY_KEY_PARAMETER_MISMATCH
     IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED INVALID_INVENTORY_ITEM INVALID_LOCATION INVALID_NAME INVALID_QUANTITY_NEGATIVE INVALID_QUANTITY_TOO_HIGH
@@ -502,6 +521,21 @@ enum FulfillmentDisplayStatus {
 
 enum FulfillmentStatus {
   CANCELLED ERROR FAILURE OPEN PENDING SUCCESS
+}
+
+input InventoryAdjustQuantitiesInput {
+  changes: [InventoryChangeInput!]!
+  name: String!
+  reason: String!
+  referenceDocumentUri: String
+}
+
+input InventoryChangeInput {
+  changeFromQuantity: Int
+  delta: Int!
+  inventoryItemId: ID!
+  ledgerDocumentUri: String
+  locationId: ID!
 }
 
 input InventorySetQuantitiesInput {

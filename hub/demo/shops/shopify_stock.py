@@ -1,4 +1,4 @@
-"""inventorySetQuantities as it behaves since 2026-04: @idempotent and changeFromQuantity are demanded at run time only."""
+"""inventorySetQuantities and inventoryAdjustQuantities as they behave since 2026-04: @idempotent and changeFromQuantity are demanded at run time only."""
 
 from __future__ import annotations
 
@@ -50,6 +50,61 @@ def set_quantities(shop: Shopify, nodes: Nodes, stored: Stored, info: GraphQLRes
     return payload
 
 
+def adjust_quantities(shop: Shopify, nodes: Nodes, stored: Stored, info: GraphQLResolveInfo[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload, likewise; a change of what is available is one of what is on hand."""
+    key = _key(info)
+    for change in given["changes"]:
+        if "changeFromQuantity" not in change:
+            raise GraphQLError("InventoryChangeInput must include the following argument: changeFromQuantity.", extensions={"code": "INVALID_FIELD_ARGUMENTS"})
+    asked = json.dumps(given, sort_keys=True)
+    if key in stored:
+        return _again(*stored[key], asked)
+    errors = [] if given["name"] == "available" else [_error("INVALID_QUANTITY_NAME", ["input", "name"], "The specified quantity name is invalid.")]
+    errors += _worded(given)
+    for i, one in enumerate(given["changes"]):
+        errors += _change_errors(shop, nodes, i, one)
+    payload = {"inventoryAdjustmentGroup": None, "userErrors": errors} if errors else _adjusted(shop, nodes, given)
+    stored[key] = (asked, None if errors else payload)
+    return payload
+
+
+def _change_errors(shop: Shopify, nodes: Nodes, i: int, one: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def at(field: str) -> list[str]:
+        return ["input", "changes", str(i), field]
+
+    sku = nodes.sku_of_item(one["inventoryItemId"])
+    if sku is None:
+        return [_error("INVALID_INVENTORY_ITEM", at("inventoryItemId"), "The specified inventory item could not be found.")]
+    if one["locationId"] != nodes.location_id:
+        return [_error("INVALID_LOCATION", at("locationId"), "The specified location could not be found.")]
+    if one.get("ledgerDocumentUri") is not None:
+        return [_error("INVALID_AVAILABLE_DOCUMENT", at("ledgerDocumentUri"), "A ledger document URI is not allowed when adjusting available.")]
+    if abs(one["delta"]) > 2 * LARGEST_QUANTITY:
+        code = "INVALID_QUANTITY_TOO_HIGH" if one["delta"] > 0 else "INVALID_QUANTITY_TOO_LOW"
+        return [_error(code, at("delta"), "The quantity is out of bounds.")]
+    if one["changeFromQuantity"] not in (None, shop.available[sku]):
+        return [_error("CHANGE_FROM_QUANTITY_STALE", at("changeFromQuantity"), "The changeFromQuantity argument no longer matches the persisted quantity.")]
+    return []
+
+
+def _adjusted(shop: Shopify, nodes: Nodes, given: Mapping[str, Any]) -> dict[str, Any]:
+    changes = []
+    for one in given["changes"]:
+        sku = nodes.sku_of_item(one["inventoryItemId"])
+        assert sku is not None
+        shop.adjust(sku, one["delta"])
+        after = {"available": shop.available[sku], "on_hand": shop.available[sku] + shop.committed[sku]}
+        changes += [_change(nodes, sku, name, one["delta"], after[name]) for name in ("available", "on_hand")]
+    group = {
+        "id": f"gid://shopify/InventoryAdjustmentGroup/{900_000 + len(shop.adjustments)}",
+        "createdAt": seconds_z(shop.clock()),
+        "reason": given["reason"],
+        "referenceDocumentUri": given.get("referenceDocumentUri"),
+        "changes": lambda info, **only: [change for change in changes if _wanted(change, **only)],
+    }
+    return {"inventoryAdjustmentGroup": group, "userErrors": []}
+
+
 def _key(info: GraphQLResolveInfo[Any]) -> str:
     directive = info.schema.get_directive("idempotent")
     assert directive is not None
@@ -82,11 +137,7 @@ def _errors(shop: Shopify, nodes: Nodes, given: Mapping[str, Any]) -> list[dict[
     errors = []
     if given["name"] not in ("available", "on_hand"):
         errors.append(_error("INVALID_NAME", ["input", "name"], "The quantity name must be either 'available' or 'on_hand'."))
-    if given["reason"] not in REASONS:
-        errors.append(_error("INVALID_REASON", ["input", "reason"], "The specified reason is invalid."))
-    uri = given.get("referenceDocumentUri")
-    if uri is not None and not _URI.match(uri):
-        errors.append(_error("INVALID_REFERENCE_DOCUMENT", ["input", "referenceDocumentUri"], "The specified reference document is invalid."))
+    errors += _worded(given)
     seen = set()
     for i, one in enumerate(given["quantities"]):
         pair = (one["inventoryItemId"], one["locationId"])
@@ -100,6 +151,16 @@ def _errors(shop: Shopify, nodes: Nodes, given: Mapping[str, Any]) -> list[dict[
             )
         seen.add(pair)
         errors += _quantity_errors(shop, nodes, i, one, given["name"])
+    return errors
+
+
+def _worded(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    errors = []
+    if given["reason"] not in REASONS:
+        errors.append(_error("INVALID_REASON", ["input", "reason"], "The specified reason is invalid."))
+    uri = given.get("referenceDocumentUri")
+    if uri is not None and not _URI.match(uri):
+        errors.append(_error("INVALID_REFERENCE_DOCUMENT", ["input", "referenceDocumentUri"], "The specified reference document is invalid."))
     return errors
 
 

@@ -33,6 +33,7 @@ class Square(Shop):
         now = self.clock()
         self.opened_at = now
         self.counts = {(sku, place): Count(self.opening[sku][place], now) for sku in self.goods for place in TILLS}
+        self.adjustments: list[Write] = []
         self._skus = {native["variation"]: sku for sku, native in self.natives.items.items()}
         self._places = {native: place for place, native in self.natives.places.items()}
         self._api = Api(self)
@@ -48,6 +49,13 @@ class Square(Shop):
         """A physical count somebody sent."""
         self.counts[sku, place].count(quantity, occurred_at, self.clock())
         self.book.wrote(Write(self.clock(), sku, place, quantity))
+        self._tell_count(sku, place, self.clock())
+
+    def adjusted(self, sku: str, place: str, delta: int, occurred_at: int) -> None:
+        """Units that came or went, as somebody else says."""
+        self.adjustments.append(Write(self.clock(), sku, place, delta))
+        self.counts[sku, place].adjust(delta, occurred_at, self.clock())
+        self.book.on_number(self.name, sku, self.number(sku, place), "adjustment")
         self._tell_count(sku, place, self.clock())
 
     def sku_of(self, variation: str) -> str | None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MERCHANT = "MLCROSSDOCKDEMO"
 DAY_MS = 24 * 3600 * 1000
+WRITABLE = ("IN_STOCK", "SOLD", "WASTE", "NONE", "UNLINKED_RETURN")
 Answer = dict[str, Any]
 Handler = Callable[[Request, Mapping[str, Any]], Answer]
 
@@ -40,6 +41,17 @@ class Refusal(Exception):
         """The vendor's error shape."""
         error = {"category": self.category, "code": self.code, "detail": self.detail}
         return {"errors": [error | ({"field": self.field} if self.field else {})]}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change that was asked for: units counted, or signed units that came to the stock."""
+
+    kind: str
+    sku: str
+    place: str
+    quantity: int
+    at: int
 
 
 class Api:
@@ -197,39 +209,52 @@ class Api:
         if len(changes) > 100:
             raise Refusal(400, "ARRAY_LENGTH_TOO_LONG", "Must contain at most 100 values.", "changes")
         parsed = [self._change(i, change) for i, change in enumerate(changes)]
-        for sku, place, quantity, occurred_at in parsed:
-            self._shop.write(sku, place, quantity, occurred_at)
-        touched = dict.fromkeys((sku, place) for sku, place, _, _ in parsed)
-        answer = {"counts": [self._shop.count_object(*pair) for pair in touched]}
+        made = [self._carry_out(change, given) for change, given in zip(parsed, changes, strict=True)]
+        touched = dict.fromkeys((change.sku, change.place) for change in parsed)
+        answer = {"counts": [self._shop.count_object(*pair) for pair in touched], "changes": made}
         self._stored[key] = (asked, answer)
         return answer
 
-    def _change(self, i: int, change: Any) -> tuple[str, str, int, int]:
-        """One physical count, checked: SKU, place, quantity, moment. Adjustments and transfers are not simulated."""
+    def _carry_out(self, change: Change, given: Answer) -> Answer:
+        """The change as it is answered, with what the server adds to it."""
+        if change.kind == "PHYSICAL_COUNT":
+            self._shop.write(change.sku, change.place, change.quantity, change.at)
+        else:
+            self._shop.adjusted(change.sku, change.place, change.quantity, change.at)
+        body = change.kind.lower()
+        number = len(self._shop.book.writes) + len(self._shop.adjustments)
+        added = {"id": f"{body[0].upper()}{number:09d}", "created_at": millis_z(self._shop.clock()), "catalog_object_type": "ITEM_VARIATION"}
+        return {"type": change.kind, body: {**given[body], **added}}
+
+    def _change(self, i: int, change: Any) -> Change:
+        """One physical count or adjustment, checked. Transfers need a subscription that the seller does not have."""
         at = f"changes[{i}]"
-        if not isinstance(change, dict) or change.get("type") != "PHYSICAL_COUNT":
-            raise Refusal(400, "INVALID_ENUM_VALUE", "The simulated shop takes PHYSICAL_COUNT only.", f"{at}.type")
-        count = change.get("physical_count")
-        if not isinstance(count, dict):
-            raise Refusal(400, "MISSING_REQUIRED_PARAMETER", "Missing required parameter.", f"{at}.physical_count")
-        for field in ("catalog_object_id", "location_id", "quantity", "state", "occurred_at"):
-            if not isinstance(count.get(field), str):
-                raise Refusal(400, "MISSING_REQUIRED_PARAMETER", "Missing required parameter.", f"{at}.physical_count.{field}")
-        if count["state"] != "IN_STOCK":
-            raise Refusal(400, "INVALID_VALUE", "A physical count needs the state IN_STOCK.", f"{at}.physical_count.state")
-        sku, place = self._shop.sku_of(count["catalog_object_id"]), self._shop.place_of(count["location_id"])
+        kind = change.get("type") if isinstance(change, dict) else None
+        if kind not in ("PHYSICAL_COUNT", "ADJUSTMENT"):
+            raise Refusal(400, "INVALID_ENUM_VALUE", "The seller has no subscription for this type of change, or it is none.", f"{at}.type")
+        body, states = kind.lower(), ("state",) if kind == "PHYSICAL_COUNT" else ("from_state", "to_state")
+        given, at = change.get(body), f"{at}.{body}"
+        if not isinstance(given, dict):
+            raise Refusal(400, "MISSING_REQUIRED_PARAMETER", "Missing required parameter.", at)
+        for field in ("catalog_object_id", "location_id", "quantity", "occurred_at", *states):
+            if not isinstance(given.get(field), str):
+                raise Refusal(400, "MISSING_REQUIRED_PARAMETER", "Missing required parameter.", f"{at}.{field}")
+        if len(given.get("reference_id") or "") > 255:
+            raise Refusal(400, "VALUE_TOO_LONG", "Field must not be greater than 255 in length.", f"{at}.reference_id")
+        sku, place = self._shop.sku_of(given["catalog_object_id"]), self._shop.place_of(given["location_id"])
         if sku is None:
-            raise Refusal(404, "NOT_FOUND", "Catalog object not found.", f"{at}.physical_count.catalog_object_id")
+            raise Refusal(404, "NOT_FOUND", "Catalog object not found.", f"{at}.catalog_object_id")
         if place is None:
-            raise Refusal(404, "NOT_FOUND", "Location not found.", f"{at}.physical_count.location_id")
-        return sku, place, _quantity(count["quantity"], at), self._moment(count["occurred_at"], at)
+            raise Refusal(404, "NOT_FOUND", "Location not found.", f"{at}.location_id")
+        quantity, sign = _quantity(given["quantity"], at), _effect(tuple(given[state] for state in states), at)
+        return Change(kind, sku, place, quantity * sign, self._moment(given["occurred_at"], at))
 
     def _moment(self, text: str, at: str) -> int:
-        when, now = _time(text, f"{at}.physical_count.occurred_at"), self._shop.clock()
+        when, now = _time(text, f"{at}.occurred_at"), self._shop.clock()
         if when > now:
-            raise Refusal(400, "INVALID_TIME", "occurred_at must not be in the future.", f"{at}.physical_count.occurred_at")
+            raise Refusal(400, "INVALID_TIME", "occurred_at must not be in the future.", f"{at}.occurred_at")
         if when < now - DAY_MS:
-            raise Refusal(400, "INVALID_TIME", "occurred_at must not be older than 24 hours.", f"{at}.physical_count.occurred_at")
+            raise Refusal(400, "INVALID_TIME", "occurred_at must not be older than 24 hours.", f"{at}.occurred_at")
         return when
 
 
@@ -247,8 +272,22 @@ async def _body(request: Request) -> Mapping[str, Any]:
 
 def _quantity(text: str, at: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise Refusal(400, "INVALID_VALUE", "quantity must be a whole number of at least 0, as a string.", f"{at}.physical_count.quantity")
+        raise Refusal(400, "INVALID_VALUE", "quantity must be a whole number of at least 0, as a string.", f"{at}.quantity")
     return int(text)
+
+
+def _effect(states: tuple[str, ...], at: str) -> int:
+    """What one unit between these states is to IN_STOCK. Others than WRITABLE are read-only for the API."""
+    if len(states) == 1:
+        if states[0] != "IN_STOCK":
+            raise Refusal(400, "INVALID_VALUE", "A physical count needs the state IN_STOCK.", f"{at}.state")
+        return 1
+    for name, state in zip(("from_state", "to_state"), states, strict=True):
+        if state not in WRITABLE:
+            raise Refusal(400, "INVALID_VALUE", f"Quantities cannot be moved to or from {state} by the API.", f"{at}.{name}")
+    if states[0] == states[1] or "IN_STOCK" not in states or states[1] in ("NONE", "UNLINKED_RETURN") or states[0] in ("SOLD", "WASTE"):
+        raise Refusal(400, "INVALID_VALUE", f"A quantity cannot go from {states[0]} to {states[1]}.", f"{at}.to_state")
+    return 1 if states[1] == "IN_STOCK" else -1
 
 
 def _time(text: Any, field: str) -> int:

@@ -13,12 +13,12 @@ class Count:
         self.quantity = quantity
         self.changed_at, self.revision = at, 0
 
-    def adjust(self, delta: int, at: int) -> None:
-        """A sale, receipt or return that happened at this moment; one from before the newest count is contained in it."""
+    def adjust(self, delta: int, at: int, now: int | None = None) -> None:
+        """A sale, receipt or return that happened at this moment, and is heard of now; one from before the newest count is contained in it."""
         if at >= self._base_at:
             self._later.append((at, delta))
             self.quantity += delta
-        self.changed_at, self.revision = at, self.revision + 1
+        self.changed_at, self.revision = at if now is None else now, self.revision + 1
 
     def count(self, quantity: int, occurred_at: int, now: int) -> None:
         """Somebody counted at `occurred_at`. An older count than the newest one is history and changes nothing."""

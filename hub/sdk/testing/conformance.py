@@ -7,6 +7,7 @@ Beside `test_conformance.py` lies a folder `fixtures`:
                       fixtures with one label are one fact through several doors: they must give equal records
     poll/*.json       {stream, position, exchange: [{request, response}], expect: {items, position, more, complete, passed_at} | {error, after?}}
     sink/*.json       {call: read | put, natives | levels, exchange, expect: {...} | {error, after?}}
+    adjust/*.json     {adjustment, exchange, expect: {accepted, recorded_at, message} | {error, after?}}
     hook/*.json       {method?, url, headers, body, signature?: {header, over: [url, body], secret}, exchange?, expect: {item} | {handshake}}
 
 `expect` is compared exactly. With CROSSDOCK_GOLDEN=write it is written instead: read the difference before you commit it.
@@ -23,7 +24,7 @@ import msgspec
 import pytest
 
 from hub.errors import CrossdockError, Reauthorize, Refuse, Retry, Stop
-from hub.sdk import Connector, Hook, Level, MappingInput, Poll, Reading, Request, Response, Talk, drive
+from hub.sdk import Adjustment, AdjustSink, Connector, Hook, Level, MappingInput, Poll, Reading, Request, Response, Talk, drive
 from hub.sdk.testing import source
 from hub.sdk.testing.cassette import Cassette
 from hub.sdk.testing.lookup import PlainLookup
@@ -65,8 +66,9 @@ def conformance(connector: type[Connector[Any]], fixtures: str) -> type:
     """The test class for a connector; `fixtures` is the test's `__file__`."""
     root = Path(fixtures).parent / "fixtures"
     settings = connector.settings.model_validate_json((root / "settings.json").read_bytes())
-    found = {kind: [Fixture(path) for path in sorted((root / kind).glob("*.json"))] for kind in ("mapping", "poll", "sink", "hook")}
+    found = {kind: [Fixture(path) for path in sorted((root / kind).glob("*.json"))] for kind in ("mapping", "poll", "sink", "adjust", "hook")}
     parts = [_Declared, _Mapped, _Polled, *([_Hooked] if connector.webhook is not None else []), *([_Sunk] if connector.sink is not None else [])]
+    parts += [_Adjusted] if connector.adjusts is not None else []
     return type(f"Test{connector.__name__}", tuple(parts), {"connector": connector, "given": settings, "found": found, "pytest_generate_tests": _generate})
 
 
@@ -78,6 +80,7 @@ def _generate(self: Any, metafunc: pytest.Metafunc) -> None:
         "mapped": found["mapping"],
         "polled": found["poll"],
         "sunk": found["sink"],
+        "adjusted": found["adjust"],
         "hooked": found["hook"],
         "signed": signed,
         "poll": list(self.connector.polls),
@@ -438,6 +441,63 @@ class _Sunk(_Base):
             except (Retry, Refuse, Stop):
                 continue
             assert not any(put.accepted for put in puts), content
+
+
+class _Adjusted(_Base):
+    def sink(self) -> AdjustSink[Any]:
+        """The declaration."""
+        sink = self.connector.adjusts
+        assert sink is not None
+        return sink
+
+    def talk_of(self, fixture: Fixture, **changes: Any) -> Talk[Any]:
+        """The conversation of an adjust fixture."""
+        return self.sink().adjust(self.given, Adjustment(**{**fixture["adjustment"], **changes}))
+
+    def test_adjust_declaration(self) -> None:
+        """A repeat is harmless, or there is none; a limit of age is above 0."""
+        assert self.sink().exactly_once in {"idempotency-key", "none"}
+        assert (self.sink().within or 1) > 0
+
+    def test_both_directions_have_fixtures(self) -> None:
+        """Units that left, and units that came."""
+        assert {fixture["adjustment"]["units"] > 0 for fixture in self.found["adjust"]} == {True, False}
+
+    def test_adjust(self, adjusted: Fixture) -> None:
+        """Asked as the fixture says, the answer is the fixture's."""
+        cassette = Cassette(adjusted["exchange"])
+        found = outcome(lambda: msgspec.to_builtins(drive(self.talk_of(adjusted), cassette.send)))
+        cassette.done()
+
+        adjusted.check(found)
+
+    def test_a_repeated_fact_is_the_same_request(self, adjusted: Fixture) -> None:
+        """To the letter: only so does a channel know it again. Under another key it is another request, where keys keep it exactly-once."""
+        first, second = Cassette(adjusted["exchange"]), Cassette(adjusted["exchange"])
+        other = Cassette([{"response": turn["response"]} for turn in adjusted["exchange"]])
+        outcome(lambda: drive(self.talk_of(adjusted), first.send))
+        outcome(lambda: drive(self.talk_of(adjusted), second.send))
+        assert first.asked == second.asked
+        outcome(lambda: drive(self.talk_of(adjusted, key="0f" * 16), other.send))
+
+        assert other.asked != first.asked or not first.asked or self.sink().exactly_once == "none"
+
+    def test_adjust_status_table(self, adjusted: Fixture, status: int) -> None:
+        """401 and 403: new credentials; 429 and 5xx: nobody knows, the same again."""
+        if not adjusted["exchange"]:
+            return
+        with pytest.raises(STATUSES[status]) as caught:
+            drive(self.talk_of(adjusted), lambda request: Response(status, {"retry-after": "7"}, b"{}"))
+
+        assert not isinstance(caught.value, Retry) or caught.value.after == 7
+
+    def test_strange_answers_are_no_answer(self, adjusted: Fixture) -> None:
+        """Neither accepted nor refused, because a refusal says that nothing was changed: it is not known."""
+        if not adjusted["exchange"]:
+            return
+        for content in STRANGE:
+            with pytest.raises(Retry):
+                drive(self.talk_of(adjusted), lambda request, content=content: Response(200, {}, content))  # type: ignore[misc]
 
 
 def level(held: Mapping[str, Any]) -> Level:

@@ -63,7 +63,7 @@ def manifest_faults(connector: type[Connector[Any]]) -> list[str]:
         "domain": (found["domain"], connector.domain),
         "intake": (set(found["intake"]), intake),
         "streams": (set(found["streams"]), set(connector.streams)),
-        "sinks": (list(found["sinks"]), ["stock"] if connector.sink is not None else []),
+        "sinks": (list(found["sinks"]), ["stock"] * (connector.sink is not None) + ["adjustments"] * (connector.adjusts is not None)),
     }
     faults += [f"{name}: the manifest says {told}, the declaration {declared}" for name, (told, declared) in said.items() if told != declared]
     faults += [] if found["kind"] in KINDS else [f"kind {found['kind']} is none of {sorted(KINDS)}"]

@@ -121,9 +121,36 @@ def test_what_is_declared_of_a_place_is_read(write: Any) -> None:
     assert found["dc"] == Location("hub")
 
 
+def told(**fields: Any) -> dict[str, Any]:
+    """Places of which the till counts lyon and is told of others' facts."""
+    return place(**{"authority": "till", "tell": "adjustment", **fields})
+
+
+def test_a_counting_system_that_is_told(write: Any) -> None:
+    """Which channels are told, and what is declared of their places."""
+    config = load(write(changed("till", sink=False), told(max_age_s=1800, count_horizon_s=86_400, mode="both")))
+    assert config.told == ("till",)
+    assert config.places.locations["lyon"] == Location("till", tell="adjustment", mode="both", max_age=1_800_000, horizon=86_400_000)
+    for tell in ("order", "nothing", None):
+        assert load(write(changed("till", sink=False), told(tell=tell, mode="both"))).told == ()
+
+
 @pytest.mark.parametrize(
     ("config", "places", "where", "reason"),
     [
+        (hub(), place(tell="adjustment"), "lyon.tell", "here the hub counts"),
+        (hub(), place(max_age_s=60), "lyon.max_age_s", "here the hub counts"),
+        (changed("till", sink=False), told(tell="by phone"), "lyon.tell", "Input should be"),
+        (changed("till", sink=False), told(tell="nothing"), "lyon.tell", "without people's counts its number is never right again"),
+        (changed("till", sink=False), told(tell="nothing", mode="book"), "lyon.tell", "nobody tells till"),
+        (changed("till", sink=False), told(mode="guess"), "lyon.mode", "Input should be"),
+        (changed("till", sink=False), told(count_horizon_s=60), "lyon.count_horizon_s", "greater than or equal"),
+        (hub(), told(measure="available"), "lyon.tell", "told every fact twice"),
+        (changed("till", sink=False, locations={}), told(), "lyon.tell", "does not say how it calls lyon"),
+        (hub(), told(authority="sap"), "lyon.tell", "'sap' is no channel of this hub"),
+        (hub(), told(authority="shop"), "lyon.tell", "woocommerce takes no adjustments; those that do: shopify, square"),
+        (changed("till", sink=False), told(max_age_s=300), "lyon.max_age_s", "its counts are read every 300 s"),
+        (changed("till", locations={"lyon": "L1", "dc": "L1"}), None, "channels.till.locations", "dc and lyon are one place to it"),
         (hub(), policy(buffer="ten"), "channels.shop.buffer", "valid integer"),
         (hub(), policy(buffer="100%"), "channels.shop.buffer", "valid integer"),
         (hub(), policy(buffer=-1), "channels.shop.buffer", "greater than or equal"),

@@ -375,6 +375,6 @@ def test_the_table_of_processors_is_printed() -> None:
     text = describe(processors)
     assert "raw.shopify.order" in text
     written = {topic for p in processors for topic in (*p.outputs, *p.states)}
-    outside = {topic for p in processors for topic in p.inputs if topic.startswith("raw.")} | {"command.reservation"}
+    outside = {topic for p in processors for topic in p.inputs if topic.startswith("raw.")} | {"command.reservation", "event.told"}
     assert {topic for p in processors for topic in p.inputs} <= written | outside
     assert all(table.topic in written for p in processors for table in p.tables)

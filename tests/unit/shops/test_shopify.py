@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from hub.demo.shops.catalogue import products
-from hub.demo.shops.shop import Sale
+from hub.demo.shops.shop import Sale, seconds_z
 from hub.demo.shops.spec import Bucket, Faults
 from tests.unit.shops.kit import T0, Kit
 
@@ -176,6 +176,53 @@ def test_idempotency_keys() -> None:
     stale = quantity(kit, changeFromQuantity=99)
     assert codes(put(kit, stale, key="k2")) == ["CHANGE_FROM_QUANTITY_STALE"]
     assert codes(put(kit, stale, key="k2")) == ["IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED"]
+
+
+ADJUST = """mutation Adjust($input: InventoryAdjustQuantitiesInput!, $key: String!) {
+  inventoryAdjustQuantities(input: $input) @idempotent(key: $key) {
+    inventoryAdjustmentGroup { createdAt } userErrors { code field message } } }"""
+
+
+def adjust(kit: Kit, key: str = "k1", outer: dict[str, Any] | None = None, **given: Any) -> Any:
+    """The mutation's answer, for one change."""
+    change = {name: value for name, value in quantity(kit, changeFromQuantity=None).items() if name != "quantity"} | {"delta": -1} | given
+    body = {"name": "available", "reason": "correction", "changes": [{name: value for name, value in change.items() if value is not ...}]} | (outer or {})
+    return kit.graphql(ADJUST, {"input": body, "key": key}).json()
+
+
+def test_adjustments_are_differences_and_a_key_is_remembered() -> None:
+    """Whatever the quantity is, it moves once for each key; another input under the key changes nothing."""
+    kit = Kit()
+    before = kit.shops["shopify"].number(SKU, "dc")
+    first = adjust(kit)["data"]["inventoryAdjustQuantities"]
+    assert (adjust(kit)["data"]["inventoryAdjustQuantities"], codes(first), first["inventoryAdjustmentGroup"]["createdAt"]) == (first, [], seconds_z(kit.now))
+    sell(kit)
+    assert codes(adjust(kit, key="k2", delta=3)["data"]["inventoryAdjustQuantities"]) == []
+    assert codes(adjust(kit, delta=7)["data"]["inventoryAdjustQuantities"]) == ["IDEMPOTENCY_KEY_PARAMETER_MISMATCH"]
+    assert kit.shops["shopify"].number(SKU, "dc") == before - 1 - 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("given", "outer", "code"),
+    [
+        ({"inventoryItemId": "gid://shopify/InventoryItem/1"}, {}, "INVALID_INVENTORY_ITEM"),
+        ({"locationId": "gid://shopify/Location/1"}, {}, "INVALID_LOCATION"),
+        ({"changeFromQuantity": 99_999}, {}, "CHANGE_FROM_QUANTITY_STALE"),
+        ({"ledgerDocumentUri": "gid://a/B/1"}, {}, "INVALID_AVAILABLE_DOCUMENT"),
+        ({"delta": -2_000_000_001}, {}, "INVALID_QUANTITY_TOO_LOW"),
+        ({}, {"name": "committed"}, "INVALID_QUANTITY_NAME"),
+        ({}, {"reason": "because"}, "INVALID_REASON"),
+        ({}, {"referenceDocumentUri": "1042"}, "INVALID_REFERENCE_DOCUMENT"),
+    ],
+)
+def test_a_wrong_adjustment_is_refused(given: dict[str, Any], outer: dict[str, Any], code: str) -> None:
+    """Each of the vendor's user errors that can be made to happen; nothing is changed, and the key is spent."""
+    kit = Kit()
+    before = kit.shops["shopify"].number(SKU, "dc")
+    assert codes(adjust(kit, outer=outer, **given)["data"]["inventoryAdjustQuantities"]) == [code]
+    assert codes(adjust(kit, outer=outer, **given)["data"]["inventoryAdjustQuantities"]) == ["IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED"]
+    assert kit.shops["shopify"].number(SKU, "dc") == before
+    assert "changeFromQuantity" in adjust(kit, key="k2", changeFromQuantity=...)["errors"][0]["message"]
 
 
 def test_quantities_move_as_at_shopify() -> None:

@@ -88,7 +88,8 @@ def test_a_wrong_count_is_refused(given: dict[str, Any], code: str) -> None:
         ({}, "MISSING_REQUIRED_PARAMETER"),
         ({"idempotency_key": ""}, "MISSING_REQUIRED_PARAMETER"),
         ({"idempotency_key": "x" * 129}, "VALUE_TOO_LONG"),
-        ({"idempotency_key": "x", "changes": [{"type": "ADJUSTMENT"}]}, "INVALID_ENUM_VALUE"),
+        ({"idempotency_key": "x", "changes": [{"type": "TRANSFER"}]}, "INVALID_ENUM_VALUE"),
+        ({"idempotency_key": "x", "changes": [{"type": "ADJUSTMENT"}]}, "MISSING_REQUIRED_PARAMETER"),
         ({"idempotency_key": "x", "changes": [{"type": "PHYSICAL_COUNT"}]}, "MISSING_REQUIRED_PARAMETER"),
         ({"idempotency_key": "x", "changes": [{}] * 101}, "ARRAY_LENGTH_TOO_LONG"),
         ([], "EXPECTED_JSON_BODY"),
@@ -110,6 +111,49 @@ def test_idempotency_keys() -> None:
     assert kit.square("POST", CHANGES, body).json() == first
     assert kit.shops["square"].number(SKU, "lyon") == 3
     assert error(kit.square("POST", CHANGES, body | {"changes": [change(kit, quantity="9")]})) == (400, "INVALID_REQUEST_ERROR", "IDEMPOTENCY_KEY_REUSED")
+
+
+def adjustment(kit: Kit, source: str = "IN_STOCK", target: str = "SOLD", **given: Any) -> dict[str, Any]:
+    """One adjustment of a unit."""
+    held = {name: value for name, value in change(kit)["physical_count"].items() if name != "state"}
+    return {"type": "ADJUSTMENT", "adjustment": held | {"quantity": "1", "from_state": source, "to_state": target} | given}
+
+
+def test_adjustments_are_differences_and_a_key_is_remembered() -> None:
+    """One unit sold elsewhere, one returned, one lost: each moves IN_STOCK once, however often its request comes, and says when it was taken in."""
+    kit = Kit()
+    before = kit.shops["square"].number(SKU, "lyon")
+    for key, states, effect in (("a", ("IN_STOCK", "SOLD"), -1), ("b", ("UNLINKED_RETURN", "IN_STOCK"), 0), ("c", ("IN_STOCK", "WASTE"), -1)):
+        kit.now += 1000
+        answers = [kit.square("POST", CHANGES, {"idempotency_key": key, "changes": [adjustment(kit, *states)]}).json() for _ in range(3)]
+        assert answers[0] == answers[1] == answers[2]
+        assert answers[0]["changes"][0]["adjustment"]["created_at"] == answers[0]["counts"][0]["calculated_at"] == millis_z(kit.now)
+        assert kit.shops["square"].number(SKU, "lyon") == before + effect
+    reused = {"idempotency_key": "a", "changes": [adjustment(kit, quantity="2")]}
+    assert error(kit.square("POST", CHANGES, reused)) == (400, "INVALID_REQUEST_ERROR", "IDEMPOTENCY_KEY_REUSED")
+
+
+@pytest.mark.parametrize(
+    ("states", "given", "status", "code"),
+    [
+        (("IN_STOCK", "RESERVED_FOR_SALE"), {}, 400, "INVALID_VALUE"),
+        (("SOLD", "IN_STOCK"), {}, 400, "INVALID_VALUE"),
+        (("IN_STOCK", "NONE"), {}, 400, "INVALID_VALUE"),
+        (("IN_STOCK", "IN_STOCK"), {}, 400, "INVALID_VALUE"),
+        (("IN_STOCK", "SOLD"), {"quantity": "-1"}, 400, "INVALID_VALUE"),
+        (("IN_STOCK", "SOLD"), {"occurred_at": millis_z(1_000)}, 400, "INVALID_TIME"),
+        (("IN_STOCK", "SOLD"), {"catalog_object_id": "NOBODY"}, 404, "NOT_FOUND"),
+        (("IN_STOCK", "SOLD"), {"location_id": "NOWHERE"}, 404, "NOT_FOUND"),
+        (("IN_STOCK", "SOLD"), {"reference_id": "r" * 256}, 400, "VALUE_TOO_LONG"),
+    ],
+)
+def test_a_wrong_adjustment_is_refused(states: tuple[str, str], given: dict[str, Any], status: int, code: str) -> None:
+    """Read-only states, ways that no unit goes, and what the vendor checks in every change; nothing is changed."""
+    kit = Kit()
+    before = kit.shops["square"].number(SKU, "lyon")
+    refused = kit.square("POST", CHANGES, {"idempotency_key": "k", "changes": [adjustment(kit, *states, **given)]})
+    assert error(refused) == (status, "INVALID_REQUEST_ERROR", code)
+    assert kit.shops["square"].number(SKU, "lyon") == before
 
 
 def test_a_count_knows_only_what_happened_before_it() -> None:

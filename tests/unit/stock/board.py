@@ -7,14 +7,20 @@ from typing import Any
 
 from hub.errors import Refuse
 from schemas.catalogue import join_key, key_of
-from schemas.records import Answer, Availability, Claim, Reserve, SkuState, Stock, StockChange, StockEvent, TransferEvent
+from schemas.records import Answer, Availability, Claim, Reserve, SkuState, Stock, StockChange, StockDrift, StockEvent, Tell, Told, TransferEvent
 from streams.places import Channel, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Refresh, Tick
 from streams.stock.apply import StockProcessor
 
 HOUR = 3_600_000
-Said = StockEvent | Claim | Reserve | TransferEvent
-TOPICS: dict[type, str] = {StockEvent: "event.stock", Claim: "command.stock", Reserve: "command.reservation", TransferEvent: "event.transfer"}
+Said = StockEvent | Claim | Reserve | TransferEvent | Told
+TOPICS: dict[type, str] = {
+    StockEvent: "event.stock",
+    Claim: "command.stock",
+    Reserve: "command.reservation",
+    TransferEvent: "event.transfer",
+    Told: "event.told",
+}
 T0 = 1_700_000_000_000
 """Log time 0 of the tests."""
 
@@ -68,6 +74,8 @@ class Board:
         self.now = T0
         self.ledger: list[StockChange] = []
         self.said: list[Answer] = []
+        self.tells: list[Tell] = []
+        self.findings: list[StockDrift] = []
         self.fates: list[Fate] = []
 
     def apply(self, event: Input) -> list[Any]:
@@ -81,7 +89,8 @@ class Board:
             self.wakes.pop((topic, key), None)
         self.wakes.update(step.wakes)
         for out in step.outputs:
-            (self.ledger if isinstance(out.record, StockChange) else self.said).append(out.record)
+            kept: dict[type, list[Any]] = {StockChange: self.ledger, Answer: self.said, Tell: self.tells, StockDrift: self.findings}
+            kept[type(out.record)].append(out.record)
         if isinstance(event, Event):
             self.fates.append(step.fate)
         if step.again == ALL_AGGREGATES:
@@ -178,6 +187,18 @@ def transfer(rev: int, status: Any, quantity: int = 5, *, id: str = "T", sku: st
     return TransferEvent(
         event_id=f"{id}.{rev}", transfer_id=id, sku=sku, rev=rev, source=source, status=status, quantity=quantity, occurred_at=minute(at), **ends, **more
     )
+
+
+def told(tell: Tell, outcome: Any, *, sent: int | None = None, acked: int | None = None, recorded: int | None = None) -> Told:
+    """What has become of a fact that was to be told."""
+    times = {name: None if at is None else minute(at) for name, at in (("sent_at", sent), ("acked_at", acked), ("recorded_at", recorded))}
+    last = max(filter(None, times.values()), default=T0)
+    return Told(channel=tell.channel, sku=tell.sku, location=tell.location, entry_id=tell.entry_id, outcome=outcome, units=tell.units, at=last, **times)
+
+
+def marker(location: str, read: str, part: int = 0, *, of: int = 1, source: str = "till") -> StockEvent:
+    """One of those that end a complete read."""
+    return StockEvent(event_id=f"{read}|{part}|{location}", source=source, sku="", location=location, kind="complete", quantity=of, occurred_at=T0)
 
 
 def minute(n: int) -> int:

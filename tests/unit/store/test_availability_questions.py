@@ -42,7 +42,7 @@ def test_a_number_step_by_step(client: TestClient, teller: Teller) -> None:
     answer = client.get("/availability/shop/mug").json()
 
     assert (answer["channel"], answer["sku"], answer["title"], answer["status"], answer["available"]) == ("shop", "MUG", "Blue mug", "known", 3)
-    assert answer["parts"] == [{"location": "dc", "free": 2}, {"location": "lyon", "free": 4}, {"location": "paris", "free": 0}]
+    assert [(part["location"], part["free"], part["aged"]) for part in answer["parts"]] == [("dc", 2, False), ("lyon", 4, False), ("paris", 0, False)]
     assert (answer["waiting"], answer["taken"], answer["buffer"], answer["floor"], answer["cap"], answer["own"]) == (2, 2, 1, 0, None, 7)
     assert answer["explained"] is True
     assert steps(answer) == [("free", 6, 6), ("taken", 2, 4), ("buffer", 1, 3), ("floor", 0, 3), ("cap", None, 3), ("result", 3, 3)]
