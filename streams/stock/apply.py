@@ -26,7 +26,7 @@ from streams.stock.claims import Hold, Said, meet
 from streams.stock.feeds import age, complete, finding
 from streams.stock.publish import publish
 from streams.stock.reservations import carts_of, check, expire
-from streams.stock.settle import NO_KITS, answer, own_units, settle, sums
+from streams.stock.settle import NO_KITS, all_units, answer, own_units, settle, sums
 from streams.stock.state import (
     AHEAD,
     ALLOCATION,
@@ -326,16 +326,17 @@ class StockProcessor:
     def _follow(self, work: Work, claim: Claim, hold: Hold | None, closed: ClosedClaim | None) -> Step:
         """A claim that is newer than what is known of it."""
         known = hold.claim if hold is not None else closed
-        was, was_own = None, 0
+        was, was_own, was_all = None, 0, 0
         if hold is not None:
-            was, was_own = hold.claim, own_units(hold.claim)
+            was, was_own, was_all = hold.claim, own_units(hold.claim), all_units(hold.claim)
         elif closed is not None:
-            was_own = max(0, sum(closed.shipped.values()) - closed.in_kits)
+            was_all = sum(closed.shipped.values())
+            was_own = max(0, was_all - closed.in_kits)
         shipped, lost = (known.shipped, known.lost) if known is not None else ({}, {})
         claim = _growing(claim, shipped, lost)
         hold = _arrive(work, claim, hold, closed)
         _facts(work, hold, shipped, lost)
-        _hold(work, hold, shipped, max(0, was_own - own_units(claim)))
+        _hold(work, hold, shipped, max(0, was_all - all_units(claim)))
         settle(work, hold)
         publish(work, sums(work, was, was_own, hold, known.kits if known is not None else NO_KITS))
         return work.step()

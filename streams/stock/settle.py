@@ -183,7 +183,12 @@ def set_of(claim: Claim) -> tuple[str, tuple[str, ...]]:
 
 def own_units(claim: Claim) -> int:
     """Net units sold as this very item: ordered less cancelled, without those in kits."""
-    return max(0, claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values()) - claim.in_kits)
+    return max(0, all_units(claim) - claim.in_kits)
+
+
+def all_units(claim: Claim) -> int:
+    """The same with those in kits."""
+    return claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values())
 
 
 def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None, was_kits: Mapping[str, int] = NO_KITS) -> SkuState:
