@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 import yaml
@@ -17,11 +17,14 @@ from pydantic import NonNegativeInt
 from hub.errors import ConfigError
 from hub.plugins import connectors
 from hub.sdk import Bucket, Connector, Settings
+from streams.item.state import fold, too_long
+from streams.order.state import MAX_UNITS
 from streams.places import ADJUSTMENT, HUB, Channel, Location, Places, Position
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Latitude = Annotated[float, pydantic.Field(ge=-90, le=90)]
 Longitude = Annotated[float, pydantic.Field(ge=-180, le=180)]
+EXAMPLE_KIT: Final = "kits: {STARTER-KIT: {BODY: 1, LENS: 2}}"
 
 
 class Strict(pydantic.BaseModel):
@@ -60,11 +63,12 @@ class ChannelPolicyModel(Strict):
 
 
 class LocationsModel(Strict):
-    """locations.yaml. `groups` are names for several places, in order of preference."""
+    """locations.yaml. `groups` are names for several places, in order of preference; `kits` are SKUs sold as several others: component -> units."""
 
     locations: dict[str, LocationModel]
     groups: dict[str, list[str]] = {}
     channels: dict[str, ChannelPolicyModel]
+    kits: dict[Any, Any] = {}
 
 
 class Kafka(Strict):
@@ -303,7 +307,28 @@ def _places(model: LocationsModel, where: str) -> Places:
     return Places(
         {n: _location(x) for n, x in model.locations.items()},
         {n: _policy(x, model, f"{where}: channels.{n}") for n, x in model.channels.items()},
+        _kits(model.kits, f"{where}: kits"),
     )
+
+
+def _kits(kits: Mapping[Any, Any], where: str) -> Mapping[str, Mapping[str, int]]:
+    """Every SKU has one spelling, and what is in a kit is no kit."""
+    spelled: dict[str, str] = {}
+    for kit, components in kits.items():
+        if not isinstance(components, dict) or not components:
+            raise ConfigError(f"{where}.{kit}", "a kit is a list of what is in it, with the units of each", EXAMPLE_KIT)
+        for sku in (kit, *components):
+            if not isinstance(sku, str) or not fold(sku) or too_long(sku):
+                raise ConfigError(f"{where}.{kit}", f"{sku!r} is no SKU; digits must be quoted", EXAMPLE_KIT)
+            if (other := spelled.setdefault(fold(sku), sku)) != sku:
+                raise ConfigError(f"{where}.{kit}", f"{sku!r} and {other!r} are one SKU spelled in two ways", EXAMPLE_KIT)
+        for sku, units in components.items():
+            if type(units) is not int or not 1 <= units <= MAX_UNITS:
+                raise ConfigError(f"{where}.{kit}.{sku}", f"units in one kit are a whole number from 1 to {MAX_UNITS:,}", EXAMPLE_KIT)
+            if sku in kits:
+                what = "the kit is in itself" if sku == kit else "it is a kit, and kits of kits are not supported: name what is in it"
+                raise ConfigError(f"{where}.{kit}.{sku}", what, EXAMPLE_KIT)
+    return kits
 
 
 def _location(x: LocationModel) -> Location:

@@ -51,6 +51,7 @@ class Column:
         self._states = frozenset(processor.states)
         self._shortcuts: Shortcuts = getattr(world.serde, "shortcuts", NO_SHORTCUTS)
         self._run = Run()
+        self._restored = False
         self._arrived: deque[Address] = deque()
         self._outputs = frozenset(processor.outputs)
         self._begin()
@@ -63,6 +64,7 @@ class Column:
         self._kept: Counter[str] = Counter()  # state records to be written, by topic
         self._popped: list[tuple[int, str, str]] = []
         self._shown: list[Address] = []
+        self._looked = False
         self._lanes: dict[str, Lane] = {}
         self._seen: dict[Place, int] = {}
         self._open_run, self._good = self._run, 0
@@ -114,9 +116,10 @@ class Column:
     def _inputs(self, records: Sequence[Record], time: Callable[[], int] | None) -> None:
         try:
             self._records(records)
-            if time is not None and (self._arrived or self.memory.next_wake() is not None):
+            if time is not None and (self._restored or self._arrived or self.memory.next_wake() is not None):
                 self._open_time = max(self._time, time())
                 if self._open_time >= 0:  # else an input has not been looked at since the restore
+                    self._look()
                     self._due(self._open_time)
         except Retry as error:
             self.blocked = error
@@ -147,6 +150,7 @@ class Column:
         self.reflected.committed(records, max((entry.at for entry in entries), default=0))
         self.memory.flush(self.mark)
         self._times.update(self._seen)
+        self._restored = self._restored and not self._looked
         self._run, self._time = self._open_run.alive(self._good, self.world.limit), self._open_time
         self._begin()
 
@@ -180,9 +184,21 @@ class Column:
             self._arrived.extend(self.memory.waiting(index))
 
     def look_around(self) -> None:
-        """After a restore: whatever waits for something that is there already is due."""
+        """After a restore: whatever waits for something that is there already is due; who renews is shown the column itself, once."""
+        self._restored = getattr(self.world.processor, "renews", False)
         known = self.world.tables.known
         self.arrived(index for index in self.memory.waited_for() if known(index))
+
+    def _look(self) -> None:
+        """Show the column itself, in the first turn since the restore that is committed: settings may be others than before it."""
+        if not self._restored:
+            return
+        step = self._refresh(Refresh("", self._open_time))
+        if not (step.puts or step.outputs or step.again):
+            self._restored = False
+            return
+        self._looked = self._touched = True
+        self._take(step, self.inputs[0], self._open_time)
 
     def _due(self, until: int) -> None:
         overlay, shown = self._overlay, 0

@@ -87,7 +87,8 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """locations.yaml."""
+    """locations.yaml. `kits`: SKU of a kit -> SKU of a component -> units of it in one kit, at least one; no component is a kit."""
 
     locations: Mapping[str, Location] = field(default_factory=dict)
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    kits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)

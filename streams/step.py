@@ -77,7 +77,10 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class Refresh(msgspec.Struct, frozen=True):
-    """Asked for by a Step's `again`: look at this aggregate once more, nothing new happened to it itself."""
+    """Asked for by a Step's `again`: look at this aggregate once more, nothing new happened to it itself.
+
+    The column itself ('') is shown so after a restore to a processor that `renews`.
+    """
 
     aggregate: str
     at: int
@@ -173,6 +176,7 @@ class Processor(Protocol):
     aggregate   which aggregate a record of an input or state topic belongs to; '' = the column itself
     source      whom an input record is accounted to (a channel)
     raw         True: inputs are handed over with `record` = the decoded envelope and mapping happens in apply
+    renews      where it is there and True: what was kept may be of other settings, so the column itself is shown after a restore
     """
 
     name: str

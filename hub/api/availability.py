@@ -31,6 +31,14 @@ class Part(BaseModel):
     aged: Annotated[bool, Field(description="its last complete read is too old: it only takes units off")] = False
 
 
+class Component(BaseModel):
+    """One component of a kit."""
+
+    sku: str
+    quantity: Annotated[int, Field(description="units in one kit")]
+    left: Annotated[int | None, Field(description="units that the channel may sell of it before anything is kept back; null while that is not known")]
+
+
 class Step(BaseModel):
     """One step of the calculation."""
 
@@ -57,6 +65,7 @@ class AvailabilityAnswer(BaseModel):
     status: AvailabilityStatus
     available: Annotated[int | None, Field(description="null unless known")]
     parts: Annotated[list[Part], Field(description="in the channel's order of preference; none where it sells from more than 20 places")]
+    components: Annotated[list[Component], Field(description="what a kit's number is made of, instead of parts; empty for everything else")] = []
     waiting: Annotated[int, Field(description="units of orders without a place that could be served from these places")]
     taken: Annotated[int, Field(description="free units that are not offered because of those who wait")]
     buffer: Annotated[int, Field(description="kept back for this channel")]
@@ -82,7 +91,7 @@ class ChannelAnswer(BaseModel):
 
 def available(sql: Connection, places: Places, channel: str, sku: str, now: datetime) -> AvailabilityAnswer:
     """Raises NotThere."""
-    spelled, title = _identify(sql, sku)
+    spelled, title = _identify(sql, sku, places)
     document = sql.scalar(select(availability.c.document).where(availability.c.channel == channel, availability.c.sku == spelled))
     if document is None:
         _known(sql, places, channel)
@@ -105,7 +114,7 @@ def available_in(sql: Connection, places: Places, channel: str, now: datetime, l
 
 def everywhere(sql: Connection, places: Places, sku: str, now: datetime) -> list[AvailabilityAnswer]:
     """Every channel of locations.yaml that has been told about the item, in that order."""
-    spelled, title = _identify(sql, sku)
+    spelled, title = _identify(sql, sku, places)
     of_sku = select(availability.c.channel, availability.c.document).where(availability.c.channel.in_(places.channels), availability.c.sku == spelled)
     found = {row.channel: row.document for row in sql.execute(of_sku)}
     return [explain(found[channel], title, places, now) for channel in places.channels if channel in found]
@@ -126,10 +135,10 @@ def explain(document: Mapping[str, Any], title: str | None, places: Places, now:
     )
 
 
-def _identify(sql: Connection, sku: str) -> tuple[str, str | None]:
+def _identify(sql: Connection, sku: str, places: Places) -> tuple[str, str | None]:
     """Also of what no place has and no channel lists."""
     try:
-        return identify(sql, sku)
+        return identify(sql, sku, places)
     except NotThere:
         return sku, None
 
@@ -142,7 +151,8 @@ def _known(sql: Connection, places: Places, channel: str) -> None:
 
 def _steps(document: Mapping[str, Any], rules: Channel, places: Places) -> tuple[list[Step], bool]:
     channel, told, taken, buffer = document["channel"], document["available"], document["taken"], document["buffer"]
-    free = document["sum"]["free"] if document["sum"] else sum(part["free"] or 0 for part in document["parts"])
+    kits = _kits(document)
+    free = min(kits.values()) if kits else document["sum"]["free"] if document["sum"] else sum(part["free"] or 0 for part in document["parts"])
     offered = max(0, free - taken)
     left = max(0, offered - buffer)
     above = left if left >= rules.floor else 0
@@ -159,7 +169,28 @@ def _steps(document: Mapping[str, Any], rules: Channel, places: Places) -> tuple
     return steps, explained
 
 
+def _kits(document: Mapping[str, Any]) -> dict[str, int]:
+    """Of a kit: component -> kits that what is left of it makes, an unknown one none."""
+    return {each["sku"]: (each["left"] or 0) // each["quantity"] for each in document.get("components", ())}
+
+
+def _made(document: Mapping[str, Any]) -> str:
+    """Which component allows how many kits, and which ones no more."""
+    kits, channel = _kits(document), document["channel"]
+    unknown = [each["sku"] for each in document["components"] if each["left"] is None]
+    clauses = [
+        f"{channel} does not know {each['sku']}"
+        if each["left"] is None
+        else f"{units(each['left'])} of {each['sku']} at {each['quantity']} a kit make {kits[each['sku']]}"
+        for each in document["components"]
+    ]
+    limits = unknown or [sku for sku, made in kits.items() if made == min(kits.values())]
+    return f"{_list(clauses)} {' and '.join(limits)} {'limits' if len(limits) == 1 else 'limit'} it."
+
+
 def _free(document: Mapping[str, Any], places: Places) -> str:
+    if document.get("components"):
+        return _made(document)
     if document["sum"]:
         return f"{document['sum']['known']} places whose numbers are known have {units(document['sum']['free'])} free, all together."
     return _list(_part(part["location"], part["free"], part["aged"], places) for part in document["parts"]) or f"{document['channel']} sells from no place."
@@ -176,6 +207,8 @@ def _part(location: str, free: int | None, aged: bool, places: Places) -> str:
 
 
 def _taken(document: Mapping[str, Any]) -> str:
+    if document.get("components"):
+        return "What orders wait for is taken off each component."
     taken, waiting = document["taken"], document["waiting"]
     if not taken:
         return f"{units(waiting)} of orders {_are(waiting)} waiting, and nothing is free to be taken for them." if waiting else "No order is waiting for them."
@@ -209,6 +242,8 @@ def _result(document: Mapping[str, Any], places: Places) -> str:
     channel, told = document["channel"], document["available"]
     if told is not None:
         return f"{channel} may sell {units(told)}."
+    if unknown := [each["sku"] for each in document.get("components", ()) if each["left"] is None]:
+        return f"{channel} is told no number, because it does not know {' and '.join(unknown)}."
     opens = [part["location"] for part in document["parts"] if part["free"] is None and _opens(places, part["location"], channel)]
     if opens:
         return f"{channel} is told no number before it has told what lies at {', '.join(opens)}."

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Engine
 
 from hub.api.desk import Desk, Slow, clock
-from hub.api.stock import NotThere, identify
+from hub.api.stock import NotThere, identify, kit_of
 from hub.errors import Retry
 from schemas.records import Answer, Reserve
 from schemas.records.stock import ReserveAction
@@ -92,7 +92,7 @@ def router(engine: Engine, places: Places, desk: Desk) -> APIRouter:
         command = Reserve(
             reservation_id=reservation_id,
             owner=owner,
-            sku=_known(engine, sku),
+            sku=_known(engine, places, sku),
             quantity=quantity,
             locations=locations,
             action=action,
@@ -134,11 +134,15 @@ def router(engine: Engine, places: Places, desk: Desk) -> APIRouter:
     return made
 
 
-def _known(engine: Engine, sku: str) -> str:
-    """The item's own spelling."""
+def _known(engine: Engine, places: Places, sku: str) -> str:
+    """The item's own spelling. A kit cannot be held in one step: its components have writers of their own."""
+    kit = kit_of(places, sku)
+    if kit is not None:
+        parts = ", ".join(f"{units} {component}" for component, units in places.kits[kit].items())
+        raise HTTPException(422, f"{kit} is a kit: hold what is in one ({parts}), each under an id of its own, and give the others back when one is refused")
     try:
         with engine.connect() as sql:
-            return identify(sql, sku)[0]
+            return identify(sql, sku, places)[0]
     except NotThere as error:
         raise HTTPException(404, str(error)) from None
 

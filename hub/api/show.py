@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from hub.api.availability import AvailabilityAnswer
-from hub.api.stock import Place, StockAnswer
+from hub.api.stock import Component, Place, StockAnswer
 from hub.engines.show import seconds
 from hub.trial.show import aligned
 
@@ -18,7 +18,8 @@ RARE: Final = ("damaged", "quality_control", "missing", "incoming", "inbound", "
 def lines(stock: StockAnswer, channels: Sequence[AvailabilityAnswer]) -> Iterator[str]:
     """Sections with an empty line between them; a section without rows is left out, and nothing at all is said to be nothing."""
     yield f"{stock.sku}  {stock.title}" if stock.title else stock.sku
-    yield from _section(_components(stock.locations) or "No place has ever had it.")
+    yield from _section(_kit(stock.components))
+    yield from _section(_components(stock.locations) or ("" if stock.components else "No place has ever had it."))
     yield from _section(_freshness(stock.locations))
     for channel in channels:
         yield from _section(_calculation(channel))
@@ -34,6 +35,11 @@ def _components(places: Sequence[Place]) -> str:
     """What is rare has a column only where there is some."""
     names = [*USUAL, *(name for name in RARE if any(getattr(place, name) for place in places))]
     return aligned([name.replace("_", " ") for name in names], ([getattr(place, name) for name in names] for place in places))
+
+
+def _kit(components: Sequence[Component]) -> str:
+    rows = [(each.sku, each.quantity, each.free, each.makes, "limits it" if each.limits else "") for each in components]
+    return aligned(("component", "in one", "free", "makes", ""), rows)
 
 
 def _freshness(places: Sequence[Place]) -> str:

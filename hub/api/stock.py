@@ -76,12 +76,23 @@ class Place(Level):
     entries: list[Entry]
 
 
+class Component(BaseModel):
+    """One component of a kit."""
+
+    sku: str
+    quantity: Annotated[int, Field(description="units in one kit")]
+    free: Annotated[int | None, Field(description="units that may be promised, at all places together; null until somebody has counted")]
+    makes: Annotated[int | None, Field(description="kits that there are units for")]
+    limits: Annotated[bool, Field(description="whether no other component makes fewer, or it is not known")]
+
+
 class StockAnswer(BaseModel):
-    """Every place of one item."""
+    """Every place of one item. A kit has no stock of its own; a place stands there only for what was so before it was a kit."""
 
     sku: Annotated[str, Field(description="as the item spells it")]
     title: str | None
     locations: list[Place]
+    components: Annotated[list[Component], Field(description="what a kit is made of; empty for everything else")] = []
 
 
 class TitledLevel(Level):
@@ -118,11 +129,23 @@ class NearestAnswer(BaseModel):
 
 def stock_of(sql: Connection, places: Places, sku: str, now: datetime, entries: int = ENTRIES) -> StockAnswer:
     """Raises NotThere."""
-    spelled, title = identify(sql, sku)
+    spelled, title = identify(sql, sku, places)
     documents = list(sql.scalars(select(stock.c.document).where(stock.c.sku == spelled).order_by(stock.c.location)))
     last = _last(sql, spelled, min(entries, NEWEST)) if entries else {}
     found = [Place(**_level(document, places, now), entries=last.get(document["location"], [])) for document in documents]
-    return StockAnswer(sku=spelled, title=title, locations=found)
+    return StockAnswer(sku=spelled, title=title, locations=found, components=_components(sql, places, spelled))
+
+
+def _components(sql: Connection, places: Places, kit: str) -> list[Component]:
+    """None of what is no kit."""
+    found: list[tuple[str, int, int | None]] = []
+    for sku, quantity in places.kits.get(kit, {}).items():
+        rows = sql.execute(select(stock.c.location, stock.c.atp).where(stock.c.sku == sku)).all()
+        known = [max(0, row.atp) for row in rows if row.atp is not None and row.location in places.locations]
+        found.append((sku, quantity, sum(known) if known else None))
+    makes = [None if free is None else free // quantity for _, quantity, free in found]
+    least = None if None in makes else min((n for n in makes if n is not None), default=None)
+    return [Component(sku=sku, quantity=n, free=free, makes=made, limits=made == least) for (sku, n, free), made in zip(found, makes, strict=True)]
 
 
 def stock_at(sql: Connection, places: Places, location: str, now: datetime, limit: int = PAGE, after: str | None = None, short: bool = False) -> LocationAnswer:
@@ -142,7 +165,7 @@ def stock_at(sql: Connection, places: Places, location: str, now: datetime, limi
 
 def nearest(sql: Connection, places: Places, sku: str, here: Position, quantity: int = 1) -> NearestAnswer:
     """Only places that locations.yaml names: nothing is promised at others. Raises NotThere."""
-    spelled, title = identify(sql, sku)
+    spelled, title = identify(sql, sku, places)
     rows = sql.execute(select(stock.c.location, stock.c.atp).where(stock.c.sku == spelled, stock.c.atp >= quantity)).all()
     found = [Near(location=row.location, free=row.atp, kilometres=_distance(places, row.location, here)) for row in rows if row.location in places.locations]
     found.sort(key=lambda near: (near.kilometres is None, near.kilometres, -near.free, near.location))
@@ -163,15 +186,25 @@ def position_of(places: Places, to: str | None, latitude: float | None, longitud
     raise Unclear("nearest to what? Ask with to=<location>, or with latitude=<degrees north> and longitude=<degrees east>")
 
 
-def identify(sql: Connection, sku: str) -> tuple[str, str | None]:
+def kit_of(places: Places, sku: str) -> str | None:
+    """The kit's own spelling, where locations.yaml names one."""
+    folded = fold(sku)
+    return sku if sku in places.kits else next((kit for kit in places.kits if fold(kit) == folded), None)
+
+
+def identify(sql: Connection, sku: str, places: Places) -> tuple[str, str | None]:
     """The item's own spelling and its title, by whatever spelling of case and outer blanks. Raises NotThere.
 
-    Two items differ in more than that; what a feed spells otherwise is found by that very spelling.
+    Two items differ in more than that; what a feed spells otherwise is found by that very spelling. A kit is there as soon as locations.yaml
+    names it.
     """
     folded = fold(sku)
     titles: dict[str, str | None] = {row.sku: row.title for row in sql.execute(select(items.c.sku, items.c.title).where(items.c.folded == folded))}
     known = union(select(items.c.sku).where(items.c.folded == folded), select(stock.c.sku).where(stock.c.folded == folded))
     spellings = sorted(sql.scalars(known), key=lambda spelling: (spelling != sku, spelling not in titles, spelling))
+    kit = kit_of(places, sku)
+    if kit is not None:
+        return kit, titles.get(kit)
     if not spellings:
         raise NotThere(f"there is no item {sku}")
     return spellings[0], titles.get(spellings[0])

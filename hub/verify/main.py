@@ -80,7 +80,7 @@ def _once(source: Source, domains: Sequence[str], places: Places, sinks: Collect
         "normalise": raw,
         "item": ["event.item"],
         "order": ["event.order", "event.allocation"],
-        "stock": ["event.stock", "event.transfer", "command.stock", "command.reservation", "event.told"],
+        "stock": ["event.stock", "event.transfer", "command.stock", "command.reservation", "event.told", "event.kit-component"],
     }
     accounts, differences, cut = check_inputs(source, found, inputs)
     for more, also_cut in (check_outputs(source, found), check_dead(source, found, PROCESSORS)):

@@ -6,7 +6,7 @@ Written from the formulas, on purpose without a line of streams/stock or streams
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -62,6 +62,8 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
             record = published.get(key)
             if record is None:
                 differences.append(Difference("availability", key, "a record", "none"))
+            elif record.sku in places.kits:
+                continue
             elif record.status == "known":
                 unknown = {part.location for part in record.parts if part.free is None}  # what lies there is nobody's word yet
                 here = {place: units for place, units in by_sku[record.sku].items() if place not in unknown}
@@ -71,11 +73,31 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
                 told = None if record.ahead is None else (record.ahead.preorder, record.ahead.backorder)
                 if (later := _ahead(coming[record.sku], here, waiting.get(record.sku, {}), policy)) != told:
                     differences.append(Difference("availability", f"{key} ahead", str(later), str(told)))
+    differences += _kits(by_sku, waiting, published, places)
     for held in stock.values():
         for channel in places.channels:
             if not any(r.sku == held.sku for r in (published.get(f"{channel}|{_quoted(held.sku)}"),) if r is not None):
                 differences.append(Difference("availability", f"{channel}|{_quoted(held.sku)}", "a record", "none"))
     return _once(differences)
+
+
+def _kits(
+    free: Mapping[str, Mapping[str, int]], waiting: Mapping[str, Mapping[frozenset[str], int]], published: Mapping[str, Any], places: Places
+) -> Iterator[Difference]:
+    """A kit's number: as many as every component is left for, less what is kept back of kits; none while a component has none that is known."""
+    for kit, components in places.kits.items():
+        for channel, policy in places.channels.items():
+            key = f"{channel}|{_quoted(kit)}"
+            told = {sku: published.get(f"{channel}|{_quoted(sku)}") for sku in components}
+            if not any(told.values()):
+                continue
+            expected: int | None = None
+            if all(record is not None and record.status == "known" for record in told.values()):
+                expected = _kept_back(min(_left(free.get(sku, {}), waiting.get(sku, {}), policy)[1] // n for sku, n in components.items()), policy)
+            record = published.get(key)
+            found = "no record" if record is None else str(record.available)
+            if found != str(expected):
+                yield Difference("availability", key, f"{expected} by its components", found)
 
 
 def _quoted(sku: str) -> str:
@@ -119,7 +141,10 @@ def _ahead(coming: Mapping[str, int], free: Mapping[str, int], waiting: Mapping[
 
 
 def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel) -> int:
-    left = _left(free, waiting, channel)[1]
+    return _kept_back(_left(free, waiting, channel)[1], channel)
+
+
+def _kept_back(left: int, channel: Channel) -> int:
     left -= max(channel.buffer, ceil(Fraction(left * channel.percent, 100)))
     if left < max(1, channel.floor):
         return 0
@@ -131,8 +156,9 @@ def check_holds(orders: Mapping[str, Any], claims: Mapping[str, Any], transfers:
     by_order: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for order in orders.values():
         for line in order.lines:
-            for allocation in line.allocations:
-                by_order[(order.order_id, line.sku)][allocation.location] += allocation.quantity
+            for sku, allocations in ((line.sku, line.allocations), *((each.sku, each.allocations) for each in line.components)):
+                for allocation in allocations:
+                    by_order[(order.order_id, sku)][allocation.location] += allocation.quantity
     for transfer in transfers.values():
         if transfer.status in ("ready", "in_transit") and transfer.origin is not None:
             by_order[(f"transfer:{transfer.transfer_id}", transfer.sku)][transfer.origin] += max(0, transfer.quantity - transfer.sent)

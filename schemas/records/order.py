@@ -42,6 +42,19 @@ class Identifier(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     value: str
 
 
+class LineComponent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One component of a kit's line."""
+
+    # item
+    sku: str
+    # units in one kit
+    quantity: int
+    # units held for this line
+    allocated: int = 0
+    # where
+    allocations: tuple[Allocation, ...] = ()
+
+
 class OrderLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line with its counters."""
 
@@ -67,6 +80,8 @@ class OrderLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     refunded: int = 0
     # where
     allocations: tuple[Allocation, ...] = ()
+    # of a kit: what is held of each component; allocated counts whole kits, and allocations is empty
+    components: tuple[LineComponent, ...] = ()
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -214,6 +229,8 @@ class PlanItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     location: str | None = None
     # how these goods reach the customer
     method: str
+    # of a kit: units of each component in one, as declared when the line was first seen
+    components: dict[str, int] = {}
 
 
 class PlanLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -257,6 +274,10 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sold_at: int | None = None
     # undecided: stands or falls with the order's other SKUs
     together: bool = False
+    # kits that these units were sold in, net of cancels, by the kit's SKU
+    kits: dict[str, int] = {}
+    # units sold in kits
+    in_kits: int = 0
 
 
 class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -104,6 +104,17 @@ class AvailabilityAhead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     expected_at: int | None
 
 
+class AvailabilityComponent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One component of a kit."""
+
+    # item
+    sku: str
+    # units in one kit
+    quantity: int
+    # units that the channel may sell of it before anything is kept back; null = unknown
+    left: int | None
+
+
 class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one channel may sell of one SKU."""
 
@@ -137,6 +148,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     revision: int
     # log time of the last change [ms]
     updated_at: int
+    # of a kit: what its number is made from; parts is empty
+    components: tuple[AvailabilityComponent, ...] = ()
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -180,6 +193,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recorded_at: int | None = None
     # when the goods left the shelf; tells whether a physical count already contains it [ms]
     occurred_at: int | None = None
+    # kits that these units were sold in, net of cancels, by the kit's SKU
+    kits: dict[str, int] = {}
+    # units sold in kits
+    in_kits: int = 0
 
 
 class ClaimState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -218,6 +235,36 @@ class ClosedClaim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     shipped: dict[str, int] = {}
     # cumulative
     lost: dict[str, int] = {}
+    # kits that these units were sold in, net of cancels, by the kit's SKU
+    kits: dict[str, int] = {}
+    # units sold in kits
+    in_kits: int = 0
+
+
+class KitSold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Kits with this item in them that a channel has sold."""
+
+    # the kit's SKU
+    kit: str
+    # where
+    channel: str
+    # kits, net of cancels
+    units: int
+
+
+class ComponentState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What an item has told the kits that it is in."""
+
+    # item
+    sku: str
+    # counts what was told
+    revision: int
+    # who was told, sorted
+    kits: tuple[str, ...] = ()
+    # units by channel, as told
+    left: dict[str, int] = {}
+    # as told
+    sold: tuple[KitSold, ...] = ()
 
 
 class CountKept(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -350,6 +397,47 @@ class FeedState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     contested: bool = False
 
 
+class KitComponent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the stock of one component tells the stock of a kit: all of it, never a difference."""
+
+    # the kit
+    sku: str
+    # the item in it
+    component: str
+    # counts what the component has told
+    revision: int
+    # units that each channel may sell of the component before anything is kept back; a channel that does not know is left out
+    left: dict[str, int] = {}
+    # kits of this kind in the orders that the component has seen, by channel, net of cancels
+    sold: dict[str, int] = {}
+    # occurred_at of the event that made it so [ms]
+    cause_at: int | None = None
+    # log time [ms]
+    at: int
+
+
+class KitPart(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The last word of one component."""
+
+    # item
+    component: str
+    # of its last word
+    revision: int
+    # units by channel
+    left: dict[str, int] = {}
+    # kits by channel
+    sold: dict[str, int] = {}
+
+
+class KitState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the components of a kit have told."""
+
+    # the kit
+    sku: str
+    # sorted by item
+    components: tuple[KitPart, ...] = ()
+
+
 class Reservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An open reservation: the last command and what is held."""
 
@@ -426,6 +514,8 @@ class SkuState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recalled: int = 0
     # net units sold by each channel
     own: dict[str, int] = {}
+    # kits sold by each channel, sorted
+    kits: tuple[KitSold, ...] = ()
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True, gc=False):

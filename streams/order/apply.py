@@ -16,11 +16,12 @@ from msgspec.structs import replace
 from hub.errors import Refuse
 from schemas.catalogue import join_key
 from schemas.records import Answer, Order, OrderEvent, OrderPlan, PlanLine
+from streams.order import kits
 from streams.order.picture import check, content, is_later, items, merge
 from streams.order.plan import EMPTY, Told, claim, decide, fold, hear, revise
 from streams.order.show import Header, changes, header, show
 from streams.order.state import ANSWER, CHANGE, CLAIM, EVENT, MAX_LINES, ORDER, PLAN, by_sku
-from streams.order.together import gather, undecided
+from streams.order.together import gather, together
 from streams.places import Channel, Places
 from streams.step import Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
 
@@ -92,13 +93,14 @@ class OrderProcessor:
     def _follow(self, event: OrderEvent, plan: OrderPlan | None, order: Order | None, fingerprint: str, at: int) -> Step:
         """Apply a picture that is accepted."""
         before = _lines(plan)
-        pictured = items(event, plan.items if plan else ())
+        pictured = items(event, plan.items if plan else (), self.places.kits)
+        in_kits = kits.sold(pictured, event.status, event.stock_policy)
         groups, preference = by_sku(pictured), self._preference(event.channel)
         told = Told(event.status, event.stock_policy, event.placed_at, event.occurred_at, force_again=plan is not None and plan.policy != "force")
         lines = {}
         for sku in dict.fromkeys((*before, *groups)):
             line = before.get(sku) or replace(EMPTY, sku=sku)
-            lines[sku] = fold(line, groups.get(sku, ()), told, preference)
+            lines[sku] = kits.counted(fold(line, groups.get(sku, ()), told, preference), in_kits.get(sku, kits.NONE))
         if len(lines) > 2 * MAX_LINES:
             raise Refuse(f"{event.order_id}: more than {2 * MAX_LINES} SKUs over all revisions", "too-large")
         head = OrderPlan(
@@ -158,10 +160,15 @@ def _lines(plan: OrderPlan | None) -> dict[str, PlanLine]:
 def _decided(head: OrderPlan, lines: Lines, preference: Sequence[str], heard: str | None = None) -> Lines:
     """What is wanted next of each SKU; an answer moves the other lines only when they come together."""
     pending = head.status == "pending"
-    if undecided(head) and not any(line.phase == "firm" for line in lines.values()):
-        return gather(lines, preference, pending=pending)
-    moved = lines if heard is None else (heard,)
-    return {**lines, **{sku: decide(lines[sku], preference, pending=pending) for sku in moved}}
+    sets, wanted = together(head, lines), dict(lines)
+    for sku in lines if heard is None else (heard,):
+        if not any(sku in skus for skus in sets):
+            wanted[sku] = decide(lines[sku], preference, pending=pending)
+    apart = [skus for skus in together(head, wanted) if skus not in sets]  # what was firm of them is gone
+    for skus in (*sets, *apart):
+        if heard is None or heard in skus:
+            wanted |= gather({sku: line for sku, line in wanted.items() if sku in skus}, preference, pending=pending)
+    return wanted
 
 
 def _is_new(before: PlanLine | None, now: PlanLine) -> bool:

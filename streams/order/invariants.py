@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
 
 from schemas.records import Claim, Order, OrderPlan, PlanLine
 from streams.order.state import CLAIM_STEPS, TERMINAL, allocated, by_sku, owed, plus, total
@@ -37,13 +38,26 @@ def _lines(plan: OrderPlan) -> Iterator[str]:
 
 def _together(plan: OrderPlan) -> Iterator[str]:
     """All or none: until FIRM every SKU that is owed is asked for, or every one is tried for whole."""
-    owed_ = [line for line in plan.lines if line.quantity]
-    undecided = plan.together and not plan.firm
+    sets = _sets(plan)
     for line in plan.lines:
+        undecided = any(line.sku in skus for skus in sets)
         if line.together != (undecided and line.quantity > 0):
-            yield f"{line.sku}: together {line.together} in an order that is {'undecided' if undecided else 'not'}"
-    if not undecided:
-        return
+            yield f"{line.sku}: together {line.together}, and it is {'undecided' if undecided else 'not'}"
+    for skus in sets:
+        yield from _one_set(plan, [line for line in plan.lines if line.quantity and line.sku in skus])
+
+
+def _sets(plan: OrderPlan) -> list[set[str]]:
+    """SKUs that stand or fall together: all of an order that says so, else those of kits, grown until none can be joined."""
+    if plan.together and not plan.firm:
+        return [{line.sku for line in plan.lines}]
+    sets = [set(item.components) for item in plan.items if len(item.components) > 1 and owed(item, plan.status, plan.policy)]
+    while (pair := next(((a, b) for a, b in combinations(sets, 2) if a & b), None)) is not None:
+        sets = [each for each in sets if each is not pair[0] and each is not pair[1]] + [pair[0] | pair[1]]
+    return [skus for skus in sets if not any(line.sku in skus and line.phase == "firm" for line in plan.lines)]
+
+
+def _one_set(plan: OrderPlan, owed_: list[PlanLine]) -> Iterator[str]:
     if len({line.phase for line in owed_}) > 1:
         yield f"together in different phases: {[line.phase for line in owed_]}"
     for line in owed_:
@@ -58,8 +72,16 @@ def _shown(plan: OrderPlan, order: Order) -> Iterator[str]:
     if plan.together and not plan.firm and any(line.allocated for line in order.lines):
         yield "units are shown that the order may have to give back"
     for line in order.lines:
-        if line.allocated != sum(at.quantity for at in line.allocations):
+        if line.components:
+            if line.allocations or line.allocated != min(each.allocated // each.quantity for each in line.components):
+                yield f"line {line.line_id}: {line.allocated} kits allocated, of {line.components}"
+        elif line.allocated != sum(at.quantity for at in line.allocations):
             yield f"line {line.line_id}: allocated {line.allocated} is not the sum of its allocations"
+        for each in line.components:
+            if each.allocated != sum(at.quantity for at in each.allocations) or each.allocated > each.quantity * line.ordered:
+                yield f"line {line.line_id}: {each.allocated} {each.sku} allocated"
+            for at in each.allocations:
+                held[each.sku] = plus(held.get(each.sku, {}), {at.location: at.quantity})
         if line.allocated + line.fulfilled > max(line.ordered - line.cancelled, line.fulfilled):
             yield f"line {line.line_id}: more held and gone than ordered"
         for at in line.allocations:
@@ -79,9 +101,11 @@ def _steps(before: OrderPlan, plan: OrderPlan) -> Iterator[str]:
             yield f"{was.sku}: a line was forgotten"
         elif line.rev < was.rev or line.seq < was.seq or _shrank(was, line):
             yield f"{was.sku}: rev, seq, shipped or lost went back"
-    if before.together and plan.together and plan.policy != "force" and plan.firm and not before.firm:
+    if plan.policy != "force" and plan.together == before.together:
+        last = {line.sku: line for line in before.lines}
+        together = {sku for skus in _sets(before) for sku in skus}
         for line in plan.lines:
-            if total(line.held) < line.quantity:
+            if line.sku in together and line.phase == "firm" and last[line.sku].phase != "firm" and total(line.held) < line.quantity:
                 yield f"{line.sku}: FIRM with {line.held} of {line.quantity}, together"
 
 

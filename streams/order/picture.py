@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from streams.item.state import fold as fold_sku
 from streams.order.state import CARRY_OUT, MAX_LINES, MAX_LINES_TEXT, MAX_TOTAL, MAX_UNITS, STATUS_RANK, taken
 from streams.places import Places
 
+NO_KIT: Final[Mapping[str, int]] = {}
 _json = msgspec.json.Encoder(order="deterministic", decimal_format="string")
 
 
@@ -34,7 +36,8 @@ def check(event: OrderEvent, places: Places, at: int) -> None:
     units: dict[str, int] = {}
     for line in event.lines:
         _check_line(event, line, places)
-        units[line.sku] = units.get(line.sku, 0) + max(line.ordered, line.cancelled, line.fulfilled, line.returned)
+        for sku, n in places.kits.get(line.sku, {line.sku: 1}).items():
+            units[sku] = units.get(sku, 0) + n * max(line.ordered, line.cancelled, line.fulfilled, line.returned)
     if any(n > MAX_UNITS for n in units.values()):
         raise Refuse(f"{event.order_id}: more than {MAX_UNITS} units of one SKU", "invalid-quantity")
 
@@ -59,8 +62,8 @@ def content(event: OrderEvent) -> str:
     return blake2b(_json.encode(replace(event, event_id="", occurred_at=0)), digest_size=16).hexdigest()
 
 
-def items(event: OrderEvent, before: Sequence[PlanItem]) -> tuple[PlanItem, ...]:
-    """The lines of a picture that follows `before`. What is gone or came back is never taken back."""
+def items(event: OrderEvent, before: Sequence[PlanItem], kits: Mapping[str, Mapping[str, int]]) -> tuple[PlanItem, ...]:
+    """The lines of a picture that follows `before`. What is gone or came back is never taken back, and what a kit is made of stays as it was."""
     known = {(item.line_id, item.sku): item for item in before}
     found = []
     for line in event.lines:
@@ -77,6 +80,7 @@ def items(event: OrderEvent, before: Sequence[PlanItem]) -> tuple[PlanItem, ...]
                 returned=max(line.returned, was.returned) if was else line.returned,
                 location=line.location or (event.location if method == CARRY_OUT else None),
                 method=method,
+                components=was.components if was else dict(kits.get(line.sku, NO_KIT)),
             )
         )
     return tuple(found)

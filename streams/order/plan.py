@@ -215,13 +215,16 @@ def claim(order_id: str, channel: str, age: str, line: PlanLine, at: int) -> Cla
         at=at,
         recorded_at=line.recorded_at,
         occurred_at=line.sold_at,
+        kits=line.kits,
+        in_kits=line.in_kits,
     )
 
 
 def _said(line: PlanLine) -> tuple[object, ...]:
     """What makes a claim another claim."""
     unrouted = max(0, line.quantity - total(line.want))
-    return unrouted, line.candidates, line.want, line.phase, line.together, line.shipped, line.lost, line.picked, line.victim, line.fact
+    kits = line.kits, line.in_kits
+    return unrouted, line.candidates, line.want, line.phase, line.together, line.shipped, line.lost, line.picked, line.victim, line.fact, kits
 
 
 def revise(before: PlanLine, now: PlanLine) -> PlanLine:

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from schemas.records import Allocation, Order, OrderChange, OrderChangeKind, OrderEvent, OrderLine, OrderPlan, Phase, PlanItem
+from streams.order.kits import components, whole
 from streams.order.phase import phase, unit_states
 from streams.order.state import HANDED_OVER, STATUS_CHANGE, TERMINAL, allocated, by_sku, owed
 
@@ -33,14 +34,16 @@ def show(head: Header, plan: OrderPlan, preference: Sequence[str], at: int) -> O
     """The public record."""
     held = {line.sku: allocated(line) for line in plan.lines}
     verdicts = {line.sku: line.verdict for line in plan.lines}
-    shares: dict[str, dict[str, int]] = {}
+    shares: dict[str, dict[str, dict[str, int]]] = {}
     for sku, items in by_sku(plan.items).items():
         if held.get(sku):
-            shares |= distribute(items, held[sku], plan.status, plan.policy, preference)
+            for line_id, share in distribute(items, held[sku], plan.status, plan.policy, preference).items():
+                shares.setdefault(line_id, {})[sku] = share
     lines = tuple([_line(item, shares.get(item.line_id, {}), plan.status) for item in plan.items])
     states: dict[Phase, int] = {}
     for line in lines:
-        verdict = "" if plan.policy == "skip" else verdicts.get(line.sku, "")
+        told = [verdicts.get(each.sku, "") for each in line.components] or [verdicts.get(line.sku, "")]
+        verdict = "" if plan.policy == "skip" else "short" if "short" in told else told[0]
         for state, count in unit_states(line, verdict, pending=plan.status == "pending").items():
             states[state] = states.get(state, 0) + count
     return Order(
@@ -78,7 +81,10 @@ def distribute(lines: Sequence[PlanItem], held: Mapping[str, int], status: str, 
     return shares
 
 
-def _line(item: PlanItem, held: Mapping[str, int], status: str) -> OrderLine:
+def _line(item: PlanItem, shares: Mapping[str, Mapping[str, int]], status: str) -> OrderLine:
+    """`shares`: what is held for the line, by SKU and place."""
+    parts = components(item, shares)
+    held = shares.get(item.sku, {}) if not parts else {}
     rest = max(0, item.ordered - item.fulfilled)
     done = item.method in HANDED_OVER or status == "closed"
     return OrderLine(
@@ -86,11 +92,12 @@ def _line(item: PlanItem, held: Mapping[str, int], status: str) -> OrderLine:
         sku=item.sku,
         ordered=item.ordered,
         cancelled=max(item.cancelled, rest) if status in TERMINAL else item.cancelled,
-        allocated=sum(held.values()),
+        allocated=whole(parts) if parts else sum(held.values()),
         fulfilled=item.fulfilled,
         delivered=item.fulfilled if done else 0,
         returned=item.returned,
         allocations=tuple(Allocation(location=place, quantity=held[place]) for place in sorted(held)),
+        components=parts,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from schemas.records import OrderChangeKind, PlanItem, PlanLine
 
 ORDER: Final = "unified.order"
@@ -108,10 +110,22 @@ def taken(ordered: int, cancelled: int, fulfilled: int, method: str, status: str
 
 
 def by_sku(items: Iterable[PlanItem]) -> dict[str, list[PlanItem]]:
-    """The lines of each SKU, in the order of the lines."""
+    """The lines of each SKU that stock is asked for, in the order of the lines; a kit is a line of each of its components, in their units."""
     found: dict[str, list[PlanItem]] = {}
     for item in items:
-        found.setdefault(item.sku, []).append(item)
+        if not item.components:
+            found.setdefault(item.sku, []).append(item)
+        for sku, n in item.components.items():
+            part = replace(
+                item,
+                sku=sku,
+                ordered=item.ordered * n,
+                cancelled=item.cancelled * n,
+                fulfilled=item.fulfilled * n,
+                returned=item.returned * n,
+                components={},
+            )
+            found.setdefault(sku, []).append(part)
     return found
 
 

@@ -1,8 +1,10 @@
-"""O4: an order whose lines come together, until it is FIRM. All of its SKUs are asked for, then all are tried, then all are firm.
+"""O4: SKUs of an order that come together, until they are FIRM: all of the order's where it says so, else those of each kit.
+All of them are asked for, then all are tried, then all are firm.
 
 Stock answers each SKU for itself, so two orders may each hold what the other lacks. Age ends that: who is told `busy_younger`
 waits and keeps what it holds, who is told `busy_older` gives everything back and asks again, as old as before. So no order
-waits for another that waits for it, and one that can not be served yet holds nothing: it is parked.
+waits for another that waits for it, and one that can not be served yet holds nothing: it is parked. Two kits of an order that have
+nothing in common wait each for itself, at the order's age.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from schemas.records import OrderPlan, PlanLine
+from streams.order.kits import bound
 from streams.order.plan import plan, trim
 from streams.order.state import total
 
@@ -23,6 +26,14 @@ PARKS: Final = frozenset({"busy_older", "short"})
 def undecided(order: OrderPlan) -> bool:
     """Whether the order's SKUs still stand or fall together."""
     return order.together and not order.firm
+
+
+def together(order: OrderPlan, lines: Mapping[str, PlanLine]) -> list[frozenset[str]]:
+    """Sets of SKUs of which all or nothing is promised now. As long as any unit is firm, what is missing beside it comes alone."""
+    firm = {sku for sku, line in lines.items() if line.phase == "firm" and line.want and line.quantity}
+    if undecided(order) and not firm:
+        return [frozenset(lines)]
+    return [skus for skus in bound(order.items, order.status, order.policy) if not skus & firm]
 
 
 def gather(lines: Mapping[str, PlanLine], preference: Sequence[str], *, pending: bool) -> dict[str, PlanLine]:

@@ -1,6 +1,7 @@
 """The stock processor: one writer per SKU for counts, facts, claims, reservations and availability.
 
 event.stock           counts and facts (sales, receipts, corrections), and markers that end a complete read
+event.kit-component   what a component tells the kits that it is in
 event.transfer        goods on their way between places, or from a supplier
 event.told            how far a place's counting system has been told of a fact
 command.stock         what each order wants of a SKU, absolute
@@ -15,17 +16,17 @@ from msgspec.structs import replace
 
 from hub.errors import Refuse
 from schemas.catalogue import first_part, join_key, split_key
-from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Reserve, StockEvent, Told, TransferEvent
+from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, KitComponent, Reserve, StockEvent, Told, TransferEvent
 from schemas.records.stock import ChangeKind
 from streams.places import HUB, ORDER, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
-from streams.stock import counts, handover, transfers
+from streams.stock import counts, handover, kits, transfers
 from streams.stock.atlas import Atlas, Site
 from streams.stock.claims import Hold, Said, meet
 from streams.stock.feeds import age, complete, finding
 from streams.stock.publish import publish
 from streams.stock.reservations import carts_of, check, expire
-from streams.stock.settle import answer, own_units, settle, sums
+from streams.stock.settle import NO_KITS, all_units, answer, own_units, settle, sums
 from streams.stock.state import (
     AHEAD,
     ALLOCATION,
@@ -66,6 +67,9 @@ KINDS: Final[dict[str, tuple[ChangeKind, int, int]]] = {
 """Kind of fact -> ledger kind, effect of one unit on sellable and on not sellable units. Damage and quality holds take negative units back."""
 
 
+COLUMN: Final = frozenset({FEED, kits.KIT, kits.COMPONENT})
+
+
 class StockProcessor:
     """A row of the topology.
 
@@ -74,10 +78,13 @@ class StockProcessor:
     """
 
     name = "stock"
-    inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS, TOLD)
-    states: tuple[str, ...] = (STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU, TRANSFER)
+    renews = True
+    inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS, TOLD, kits.TOLD)
+    states: tuple[str, ...] = (
+        STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU, TRANSFER, kits.KIT, kits.COMPONENT,
+    )  # fmt: skip
     tables: tuple[Table, ...] = ()
-    outputs: tuple[str, ...] = (ALLOCATION, LEDGER, TELL, DRIFT)
+    outputs: tuple[str, ...] = (ALLOCATION, LEDGER, TELL, DRIFT, kits.TOLD)
 
     def __init__(self, places: Places, *, complete_on_first_count: bool = False, horizon: int = HORIZON) -> None:
         self.places, self.atlas = places, Atlas(places)
@@ -85,8 +92,8 @@ class StockProcessor:
         self.horizon = horizon
 
     def aggregate(self, topic: str, key: str) -> str:
-        """The SKU; the column itself for feeds and the markers that move them."""
-        if topic == FEED:
+        """The SKU; the column itself for feeds and the markers that move them, and for what has to be found after a restart."""
+        if topic in COLUMN:
             return ""
         return split_key(key)[1] if topic == AVAILABILITY else first_part(key)
 
@@ -95,6 +102,8 @@ class StockProcessor:
         record = event.record
         if isinstance(record, Reserve):
             return record.owner.partition(":")[0]
+        if isinstance(record, KitComponent):
+            return HUB
         return record.source if isinstance(record, StockEvent | TransferEvent) else record.channel
 
     def apply(self, view: View, event: Input) -> Step:
@@ -111,6 +120,9 @@ class StockProcessor:
                 return self._transfer(view, record, event.at)
             if isinstance(record, Told):
                 return self._told(view, record, event.at)
+            if isinstance(record, KitComponent):
+                work = Work(view, self.atlas, self.horizon, record.sku, event.at, f"{record.component}|{record.revision}", record.cause_at)
+                return kits.hear(work, record)
         elif isinstance(event, Refresh):
             return self._refresh(view, event)
         elif isinstance(event, Tick):
@@ -121,6 +133,10 @@ class StockProcessor:
 
     def _event(self, view: View, said: StockEvent, at: int) -> Step:
         rules = self._place(said.location)
+        if said.sku in self.atlas.kits:
+            if said.kind == "count":  # of a listing that we have written ourselves
+                return Step(fate=Fate.IGNORED)
+            raise kits.refuse(self.atlas, said.sku, said.kind)
         _check_event(said, at)
         work = Work(view, self.atlas, self.horizon, said.sku, at, said.event_id, said.occurred_at)
         work.reason = said.reason
@@ -248,8 +264,8 @@ class StockProcessor:
 
     def _refresh(self, view: View, event: Refresh) -> Step:
         """A place has become known: what its numbers mean for claims and channels has changed."""
-        if not event.aggregate:
-            return Step()
+        if not event.aggregate:  # the column itself, which has been restored: the settings may be others
+            return Step(again=kits.changed(view, self.atlas))
         work = Work(view, self.atlas, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
         for location in [split_key(key)[1] for key in view.keys(STOCK, event.aggregate)]:
             if location in self.places.locations:
@@ -258,6 +274,7 @@ class StockProcessor:
                 shelf.disown()
         settle(work, None, everybody=True)
         publish(work, sums(work, None, 0, None), everybody=True)
+        kits.renew(work)
         return work.step()
 
     def _expire(self, view: View, tick: Tick) -> Step:
@@ -309,18 +326,19 @@ class StockProcessor:
     def _follow(self, work: Work, claim: Claim, hold: Hold | None, closed: ClosedClaim | None) -> Step:
         """A claim that is newer than what is known of it."""
         known = hold.claim if hold is not None else closed
-        was, was_own = None, 0
+        was, was_own, was_all = None, 0, 0
         if hold is not None:
-            was, was_own = hold.claim, own_units(hold.claim)
+            was, was_own, was_all = hold.claim, own_units(hold.claim), all_units(hold.claim)
         elif closed is not None:
-            was_own = sum(closed.shipped.values())
+            was_all = sum(closed.shipped.values())
+            was_own = max(0, was_all - closed.in_kits)
         shipped, lost = (known.shipped, known.lost) if known is not None else ({}, {})
         claim = _growing(claim, shipped, lost)
         hold = _arrive(work, claim, hold, closed)
         _facts(work, hold, shipped, lost)
-        _hold(work, hold, shipped, max(0, was_own - own_units(claim)))
+        _hold(work, hold, shipped, max(0, was_all - all_units(claim)))
         settle(work, hold)
-        publish(work, sums(work, was, was_own, hold))
+        publish(work, sums(work, was, was_own, hold, known.kits if known is not None else NO_KITS))
         return work.step()
 
     def _again(self, work: Work, claim: Claim, hold: Hold | None) -> Step:
@@ -336,6 +354,8 @@ class StockProcessor:
     # transfers -------------------------------------------------------------------------------------------------
 
     def _transfer(self, view: View, said: TransferEvent, at: int) -> Step:
+        if said.sku in self.atlas.kits:
+            raise kits.refuse(self.atlas, said.sku, "a transfer")
         transfers.check(said, MOST, at + AHEAD)
         for place in (said.origin, said.destination):
             if place is not None:
@@ -367,6 +387,8 @@ class StockProcessor:
 
     def _reserve(self, view: View, command: Reserve, at: int) -> Step:
         check(command, self.places.locations, MOST, at + AHEAD)
+        if command.sku in self.atlas.kits:
+            raise kits.refuse(self.atlas, command.sku, "a reservation")
         if command.at < at - self.horizon:
             return Step(fate=Fate.SUPERSEDED)
         work = Work(view, self.atlas, self.horizon, command.sku, at, f"{command.reservation_id}|{command.action}|{command.at}", command.at)

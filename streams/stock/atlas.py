@@ -59,10 +59,15 @@ class Region(NamedTuple):
 
 
 class Atlas:
-    """Sites and regions of one locations.yaml. `ahead`: whether any channel sells what is not there yet."""
+    """Sites and regions of one locations.yaml. `ahead`: whether any channel sells what is not there yet. `components`: SKU -> kits it is in, sorted."""
 
     def __init__(self, places: Places) -> None:
-        self.places = places
+        self.places, self.kits = places, places.kits
+        inside: dict[str, list[str]] = {}
+        for kit in sorted(places.kits):
+            for sku in places.kits[kit]:
+                inside.setdefault(sku, []).append(kit)
+        self.components = {sku: tuple(kits) for sku, kits in inside.items()}
         self._distances: dict[str, Mapping[str, float]] = {}
         self._sites = {location: _site(location, rules) for location, rules in places.locations.items()}
         outlets: dict[tuple[str, ...], list[Outlet]] = {}

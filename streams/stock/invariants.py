@@ -27,7 +27,7 @@ def broken(view: View, sku: str, places: Places) -> list[str]:
         *_verdicts(places, stocks, claims, carts),
         *_recalls(view, places, stocks, claims),
         *_sums(view, sku, claims, closed),
-        *_channels(view, sku, places, stocks),
+        *(_kit(view, sku, places) if sku in places.kits else _channels(view, sku, places, stocks)),
     ]
 
 
@@ -153,6 +153,7 @@ def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedCla
     state: SkuState = view.get("internal.stock.sku", join_key(sku)) or SkuState(sku=sku)
     demand: Counter[tuple[str, tuple[str, ...], str]] = Counter()
     own: Counter[str] = Counter()
+    kits: Counter[tuple[str, str]] = Counter()
     waiting = set()
     for claim, held, recall in ((s.claim, s.held, s.said_recall) for s in claims):
         missing = claim.unrouted + sum(max(0, units - held.get(place, 0)) for place, units in claim.want.items())
@@ -160,17 +161,21 @@ def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedCla
         demand[(*group, "missing")] += missing
         demand[(*group, "recalled")] += sum(recall.values())
         if not claim.order_id.startswith("transfer:"):  # nobody has bought what is only moved
-            own[claim.channel] += claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values())
+            own[claim.channel] += max(0, claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values()) - claim.in_kits)
+        kits.update({(kit, claim.channel): units for kit, units in claim.kits.items()})
         waiting |= {claim.order_id} if missing else set()
     for ended in closed:
         if not ended.order_id.startswith("transfer:"):
-            own[ended.channel] += sum(ended.shipped.values())
+            own[ended.channel] += max(0, sum(ended.shipped.values()) - ended.in_kits)
+        kits.update({(kit, ended.channel): units for kit, units in ended.kits.items()})
     summed = Counter({(g.channel, g.candidates, "missing"): g.missing for g in state.demand})
     summed.update({(g.channel, g.candidates, "recalled"): g.recalled for g in state.demand})
     if +summed != +demand:
         yield f"demand {dict(+summed)}, by the claims {dict(+demand)}"
     if +Counter(state.own) != +own:
         yield f"own {state.own}, by the claims {dict(+own)}"
+    if Counter({(each.kit, each.channel): each.units for each in state.kits}) != +kits:
+        yield f"kits sold {state.kits}, by the claims {dict(+kits)}"
     if state.waiters != len(waiting) or (state.waiting and set(state.waiting) != waiting):
         yield f"{state.waiters} waiters {state.waiting}, by the claims {sorted(waiting)}"
     if state.recalled != sum(bool(s.said_recall) for s in claims):
@@ -200,3 +205,43 @@ def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) ->
         told = 0 if left < max(1, channel.floor) else left if channel.cap is None else min(left, channel.cap)
         if record.available is not None and record.available != told:
             yield f"{name}: sells {record.available}, and {told} by the parts, {record.taken} taken and {record.buffer} kept back"
+
+
+def _kit(view: View, kit: str, places: Places) -> Iterator[str]:
+    """A kit's number is what the record's own components give; each of these is what the component's record has left, once it has been told."""
+    components = places.kits[kit]
+    for name, channel in places.channels.items():
+        record: Availability | None = view.get("unified.availability", join_key(name, kit))
+        told = {sku: view.get("unified.availability", join_key(name, sku)) for sku in components}
+        if record is None:
+            if any(told.values()):
+                yield f"{kit} in {name} has never been told"
+            continue
+        if {each.sku: each.quantity for each in record.components} != components:
+            yield f"{kit} in {name} is made of {record.components}, and should be of {components}"
+        for each in record.components:
+            of: Availability | None = told[each.sku]
+            left = None
+            if of is not None and of.available is not None:
+                left = max(0, (of.sum.free if of.sum is not None else sum(part.free or 0 for part in of.parts)) - of.taken)
+            if each.left != left:
+                yield f"{kit} in {name}: {each.left} {each.sku} left, its own number says {left}"
+        kits = [each.left for each in record.components]
+        if record.available is None:
+            if None not in kits:
+                yield f"{kit} in {name} is unknown, made of {record.components}"
+            continue
+        if None in kits or any((record.available + record.buffer * (record.available > 0)) * each.quantity > (each.left or 0) for each in record.components):
+            yield f"{kit} in {name}: sells {record.available} of {record.components}"
+        most = min((each.left or 0) // each.quantity for each in record.components) - record.buffer
+        number = 0 if most < max(1, channel.floor) else most if channel.cap is None else min(most, channel.cap)
+        if number != record.available:
+            yield f"{kit} in {name}: sells {record.available}, and {number} by its components"
+        sold = {sku: _sold(view, sku, kit, name) for sku in components}
+        if record.own != min(sold.values()):
+            yield f"{kit} in {name}: {record.own} of its own are in the number, {sold} by the components"
+
+
+def _sold(view: View, sku: str, kit: str, channel: str) -> int:
+    state: SkuState | None = view.get("internal.stock.sku", join_key(sku))
+    return sum(each.units for each in state.kits if (each.kit, each.channel) == (kit, channel)) if state is not None else 0

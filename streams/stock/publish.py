@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from schemas.records import Availability, AvailabilityAhead, AvailabilityPart, AvailabilitySum, SkuState
 from schemas.records.stock import AvailabilityStatus
 from streams.places import Channel
+from streams.stock import kits
 from streams.stock.atlas import Outlet, Region
 from streams.stock.availability import Offer, Waiting, ahead, buffer_of, number, offer, served, waiting
 from streams.stock.state import AVAILABILITY, Work, check_size
@@ -16,8 +17,14 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
     """Write every place that was touched and every channel's number that changed. `everybody`: what is known of a place may have changed."""
     for shelf in work.shelves.values():
         shelf.write()
+    if work.sku in work.atlas.kits:  # its number is made of others' (kits.py); what is left here is of before it was a kit
+        return
     regions = work.atlas.regions if everybody else _concerned(work, state)
-    if not regions:
+    if kits.tells(work, everybody=everybody):
+        work.left = kits.told(work, everybody=everybody)
+        if work.left is None:
+            regions, work.left = work.atlas.regions, {}
+    elif not regions:
         return
     demand = waiting(state.demand, work.atlas.places.channels) if state.demand else ()
     for region in regions:
@@ -28,6 +35,8 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
             offered = offer(region.locations, free, demand)
             parts = tuple([AvailabilityPart(location=site.location, free=units, aged=work.aged(site)) for site, units in zip(region.sites, free, strict=True)])
             _tell(work, region, offered, parts, None, state.own)
+    if work.left is not None:
+        kits.tell(work, state, work.left)
 
 
 def _concerned(work: Work, state: SkuState) -> Sequence[Region]:
@@ -70,6 +79,8 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
         buffer, units = buffer_of(offered.units or 0, rules), None
         if offered.units is not None and not (outlet.opens and _opens(work, outlet)):
             units = number(offered.units, buffer, rules)
+        if work.left is not None:
+            kits.note(work.left, name, offered.units if units is not None else None)
         later = _ahead(work, region, offered, rules) if rules.preorder or rules.backorder else None
         sold, address = own.get(name, 0), (AVAILABILITY, f"{outlet.quoted}|{quoted}")
         told: Availability | None = get(*address)
@@ -82,7 +93,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
                 and told.taken == taken
                 and told.buffer == buffer
             )
-            if same and told.own == sold and told.parts == parts and told.sum == together and told.ahead == later:
+            if same and told.own == sold and told.parts == parts and told.sum == together and told.ahead == later and not told.components:
                 continue
             revision = told.revision + 1
         work.puts[address] = Availability(

@@ -6,7 +6,7 @@ so that thousands of satisfied claims are not read for each sale.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, cast
 
@@ -14,10 +14,12 @@ from schemas.catalogue import join_key
 from schemas.records import Answer, Claim, ClaimState, ClosedClaim, Demand, SkuState, Verdict
 from streams.step import Out
 from streams.stock.claims import Free, Hold, Said, fits, judge, named, recalls
+from streams.stock.kits import more_sold
 from streams.stock.reservations import carts_of, own
 from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Shelf, Work, check_size
 from streams.stock.transfers import CLAIM_PREFIX
 
+NO_KITS: Final[Mapping[str, int]] = {}
 NAMED: Final = 64
 """Waiting claims that the SKU's record names; with more of them all open claims are read instead."""
 
@@ -130,7 +132,15 @@ def _answer(work: Work, hold: Hold) -> None:
     key = join_key(work.sku, claim.order_id)
     if claim.phase == "none":
         work.puts[(CLOSED, key)] = ClosedClaim(
-            sku=work.sku, order_id=claim.order_id, channel=claim.channel, rev=claim.rev, seq=hold.seq, shipped=claim.shipped, lost=claim.lost
+            sku=work.sku,
+            order_id=claim.order_id,
+            channel=claim.channel,
+            rev=claim.rev,
+            seq=hold.seq,
+            shipped=claim.shipped,
+            lost=claim.lost,
+            kits=claim.kits,
+            in_kits=claim.in_kits,
         )
         if work.view.get(CLAIM, key) is not None:
             work.puts[(CLAIM, key)] = None
@@ -172,12 +182,17 @@ def set_of(claim: Claim) -> tuple[str, tuple[str, ...]]:
 
 
 def own_units(claim: Claim) -> int:
-    """Net units sold: ordered less cancelled."""
+    """Net units sold as this very item: ordered less cancelled, without those in kits."""
+    return max(0, all_units(claim) - claim.in_kits)
+
+
+def all_units(claim: Claim) -> int:
+    """The same with those in kits."""
     return claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values())
 
 
-def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None) -> SkuState:
-    """The SKU's record after the step. `was` is what the arrived claim said before, `was_own` the units it had sold then."""
+def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None, was_kits: Mapping[str, int] = NO_KITS) -> SkuState:
+    """The SKU's record after the step. `was` is what the arrived claim said before, `was_own` the units and `was_kits` the kits it had sold then."""
     old = work.state() or SkuState(sku=work.sku)
     if not work.holds:
         return old
@@ -196,6 +211,7 @@ def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None) -> S
     sale = arrived is not None and not arrived.claim.order_id.startswith(CLAIM_PREFIX)
     if arrived is not None and sale and (sold := own_units(arrived.claim) - was_own):
         own = {**own, arrived.claim.channel: own.get(arrived.claim.channel, 0) + sold}
+    sold_in = more_sold(old.kits, arrived.claim.channel, was_kits, arrived.claim.kits) if arrived is not None else old.kits
     waiters, waiting = _waiting(work, old, changed)
     groups = tuple(
         Demand(channel=channel, candidates=places, missing=missing, recalled=back)
@@ -204,7 +220,7 @@ def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None) -> S
     )
     for group in groups:
         check_size(group.missing + group.recalled)
-    state = SkuState(sku=work.sku, demand=groups, waiters=waiters, waiting=waiting, recalled=recalled, own=own)
+    state = SkuState(sku=work.sku, demand=groups, waiters=waiters, waiting=waiting, recalled=recalled, own=own, kits=sold_in)
     if state != old or work.state() is None:
         work.puts[(SKU, work.quoted)] = state
     return state

@@ -92,6 +92,7 @@ class Work:
         "holds",
         "horizon",
         "index",
+        "left",
         "outputs",
         "puts",
         "quoted",
@@ -118,6 +119,7 @@ class Work:
         self.feeds: dict[str, FeedState | None] = {}
         self.reason: str | None = None
         self.carts: Any = None
+        self.left: dict[str, int] | None = None  # by channel, where kits are to be told
         self._demand: list[Waiting] | None = None
         self._sums: SkuState | None = None
         self._sums_read = False

@@ -40,6 +40,7 @@ PLACES = Places(
         "till": Channel(("shop", "net")),
         "all": Channel(("shelf", "net", "opened", "depot", "shop")),
     },
+    {"K": {"A": 2}},
 )
 SPOTS = sorted(PLACES.locations)
 
@@ -54,7 +55,7 @@ def folded(board: Board) -> Counter[tuple[str, str, str]]:
     return out
 
 
-def check(board: Board, skus: str = "AB") -> None:
+def check(board: Board, skus: str = "ABK") -> None:
     """Every law between two steps."""
     for sku in skus:
         assert not invariants.broken(board.state, sku, board.processor.places)
@@ -199,6 +200,7 @@ class Story:
             channel=SOLD_BY.get(order, "web"),
             at=self.now,
             recorded_at=rng.choice([None, self.now, max(0, self.now - 30)]),
+            **rng.choice([{}, {}, {"kits": {"K": 1}, "in_kits": 2}]),
         )
 
     def reserve(self) -> Reserve:

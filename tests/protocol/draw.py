@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.records import OrderEvent, StockEvent
 from streams.places import Places
@@ -19,7 +19,7 @@ SKUS, ORDERS, SPOTS = 5, 4, 3
 
 KINDS = ("small", "large", "calm", "shrinking", "crossing")
 """small: 2 SKUs, 3 orders, 2 places; calm: enough for everybody; shrinking: corrections downwards while orders are picked;
-crossing: together orders that want the same last units."""
+crossing: together orders that want the same last units. In four worlds of ten some lines are of a kit."""
 
 
 def draw(seed: int) -> World:
@@ -45,7 +45,9 @@ class _Drawn:
         self.partitions = rng.random() < 0.5
         self.skus = [f"S{n}" for n in range(skus)]
         self.spots = [f"L{n}" for n in range(spots)]
-        self.places: Places = hub_places(self.spots)
+        self.kits = random.Random(f"kits {seed}")
+        self.kitted = self.kits.random() < 0.4
+        self.places: Places = replace(hub_places(self.spots), kits={"K": {"S0": 1, "S1": self.kits.randint(1, 2)}})
         self.orders: list[OrderPart | SmallOrder] = [self._order(n) for n in range(orders)]
 
     def world(self) -> World:
@@ -89,9 +91,12 @@ class _Drawn:
         channel, _, native = order.name.partition(":")
         crossing, calm = self.kind == "crossing", self.kind == "calm"
         policy = "update" if calm or crossing else rng.choice(["update"] * 8 + ["force", "skip"])
-        together = crossing or rng.random() < 0.6
+        together = (crossing or rng.random() < 0.6) and not (self.kitted and self.kits.random() < 0.7)
         wanted = self.skus if crossing else rng.sample(self.skus, rng.randint(1, min(3, len(self.skus))))
         lines = [_Row(sku, 1 if crossing else rng.randint(1, 2)) for sku in wanted]
+        for row in lines:
+            if self.kitted and self.kits.random() < 0.5:
+                row.sku = "K"
         spot = rng.choice([None, None, None, None, *self.spots]) if channel != "b2b" and not crossing else None
         method = "carry_out" if spot is not None and not calm and rng.random() < 0.4 else "ship_home"
         told: list[OrderEvent] = []

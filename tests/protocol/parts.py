@@ -8,7 +8,7 @@ through the codec first: each step begins from records as they would be restored
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace as changed
 from typing import Any, NamedTuple, Protocol
 
@@ -18,11 +18,10 @@ from msgspec.structs import replace
 from hub.errors import CrossdockError
 from schemas import codec
 from schemas.catalogue import key_of
-from schemas.records import Answer, Availability, Claim, ClaimState, ClosedClaim, Order, OrderEvent, OrderPlan, Stock, StockChange, StockEvent
+from schemas.records import Answer, Availability, Claim, ClaimState, ClosedClaim, Order, OrderEvent, OrderPlan, PlanItem, Stock, StockChange, StockEvent
 from streams.order import invariants as order_laws
 from streams.order.apply import OrderProcessor
 from streams.order.state import CLAIM_STEPS, ORDER, PLAN
-from streams.order.together import undecided
 from streams.places import Places
 from streams.step import Event, Processor, Step
 from streams.stock import invariants as stock_laws
@@ -55,11 +54,11 @@ class Line(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """An order between two steps. `undecided`: its lines still stand or fall together. `planned`: it may take units."""
+    """An order between two steps. `undecided`: sets of SKUs that still stand or fall together. `planned`: it may take units."""
 
     age: str
     firm: bool
-    undecided: bool
+    undecided: Sequence[frozenset[str]]
     planned: bool
     lines: Mapping[str, Line]
 
@@ -287,7 +286,7 @@ class OrderPart:
     def see(self, state: Kept) -> Standing:
         plan: OrderPlan | None = state.get(PLAN, self.name)
         if plan is None:
-            return Standing("", False, False, False, {})
+            return Standing("", False, (), False, {})
         spots = self.places.channels[self.name.partition(":")[0]].locations
         lines = {
             line.sku: Line(
@@ -296,7 +295,7 @@ class OrderPart:
                 line.quantity,
                 line.held,
                 line.shipped,
-                _sum(line.shipped) if plan.policy == "skip" else sum(item.fulfilled for item in plan.items if item.sku == line.sku),
+                _sum(line.shipped) if plan.policy == "skip" else sum(item.fulfilled * _of(item, line.sku) for item in plan.items),
                 line.lost,
                 bool(line.recall),
                 line.candidates if line.candidates is not None else spots,
@@ -304,7 +303,7 @@ class OrderPart:
             for line in plan.lines
             if line.rev
         }
-        return Standing(plan.age, plan.firm, undecided(plan), plan.status == "open", lines)
+        return Standing(plan.age, plan.firm, _sets(plan), plan.status == "open", lines)
 
     def step(self, state: Kept, message: OrderEvent | Answer) -> tuple[Kept, list[Claim]]:
         now, step = _apply(self.processor, state, "event.order" if isinstance(message, OrderEvent) else "event.allocation", message)
@@ -319,18 +318,20 @@ class OrderPart:
         last = {line.sku: line for line in before.lines} if before is not None else {}
         for claim in sent:
             self._follows(claim, last[claim.sku].rev if claim.sku in last else 0, last[claim.sku].phase if claim.sku in last else "none")
-        if isinstance(message, Answer) and before is not None and undecided(before):
-            self._all_or_none(message, before, plan, sent)
+        if isinstance(message, Answer) and before is not None:
+            for skus in _sets(before):
+                if message.sku in skus:
+                    self._all_or_none(message, skus, before, plan, sent)
         return now, sent
 
-    def _all_or_none(self, answer: Answer, before: OrderPlan, plan: OrderPlan, sent: list[Claim]) -> None:
-        """O4: what an answer that counts makes of an order that is undecided."""
+    def _all_or_none(self, answer: Answer, skus: frozenset[str], before: OrderPlan, plan: OrderPlan, sent: list[Claim]) -> None:
+        """O4: what an answer that counts makes of SKUs that are undecided."""
         line = next(line for line in before.lines if line.sku == answer.sku)
         if answer.rev != line.rev or answer.seq <= line.seq:
             if sent:
                 raise Broken(f"{self.name} is moved by an answer that does not count")
         elif answer.recall or answer.verdict in ("busy_older", "short"):
-            if plan.firm or any(line.want for line in plan.lines):
+            if any(line.want or line.phase == "firm" for line in plan.lines if line.sku in skus):
                 raise Broken(f"{self.name} keeps what it wants after {answer.verdict} and a recall of {answer.recall}")
         elif answer.verdict == "busy_younger" and sent:
             raise Broken(f"{self.name} gives way to a younger order")
@@ -340,6 +341,17 @@ class OrderPart:
             raise Broken(f"{claim.claim_id}: {claim.phase} with rev {claim.rev} after {phase} with rev {rev}")
         if claim.rev > LIVELOCK:
             raise Broken(f"livelock: {claim.claim_id} was claimed {claim.rev} times")
+
+
+def _of(item: PlanItem, sku: str) -> int:
+    """Units of the SKU in one of the line."""
+    return item.components.get(sku, 0) if item.components else int(item.sku == sku)
+
+
+def _sets(plan: OrderPlan) -> list[frozenset[str]]:
+    """By the flags of the lines: all that are together, in an order with one kit or that says so itself; scenarios have no more kits than one."""
+    marked = frozenset(line.sku for line in plan.lines if line.together)
+    return [marked] if marked else []
 
 
 class SmallOrder:
@@ -371,7 +383,7 @@ class SmallOrder:
             for sku, line in state.lines.items()
             if line.sent is not None
         }
-        return Standing(state.age, state.firm, state.together and not state.firm, state.live, lines)
+        return Standing(state.age, state.firm, [frozenset(lines)] if state.together and not state.firm else [], state.live, lines)
 
     def step(self, state: small.Order, message: Answer | small.Happening) -> tuple[small.Order, list[Claim]]:
         now = small.Order(state.id, 0, together=state.together, places=state.places, victim=state.victim)

@@ -11,9 +11,9 @@ from typing import Any, Final
 import pytest
 from msgspec.structs import replace
 
-from schemas.records import Answer, Claim, ClaimState, ClosedClaim, OrderPlan, PlanLine
+from schemas.records import Answer, Claim, ClaimState, ClosedClaim, OrderPlan, PlanItem, PlanLine
 from streams.order import apply as order
-from streams.order import plan, together
+from streams.order import plan, state, together
 from streams.order.state import meet
 from streams.stock import apply as stock
 from streams.stock import claims, settle
@@ -62,24 +62,24 @@ def _rev_not_compared(self: Any, view: Any, claim: Claim, at: int) -> Any:
     return CLAIM(self, _Blind(view, claim), claim, at)
 
 
-def _keeps(work: Work, hold: Hold, shipped: dict[str, int]) -> None:
+def _keeps(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
     if hold.claim.fact or all(hold.claim.want.get(place, 0) >= units for place, units in hold.held.items()):
-        HOLD(work, hold, shipped)
+        HOLD(work, hold, shipped, cancelled)
 
 
-def _keeps_cancelled(work: Work, hold: Hold, shipped: dict[str, int]) -> None:
+def _keeps_cancelled(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
     if hold.claim.phase != "none":
-        HOLD(work, hold, shipped)
+        HOLD(work, hold, shipped, cancelled)
 
 
-def _all_or_nothing(work: Work, hold: Hold, shipped: dict[str, int]) -> None:
+def _all_or_nothing(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
     if not hold.more or hold.claim.fact:
-        HOLD(work, hold, shipped)
+        HOLD(work, hold, shipped, cancelled)
 
 
-def _no_facts(work: Work, hold: Hold, shipped: dict[str, int]) -> None:
+def _no_facts(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
     hold.claim = replace(hold.claim, fact=False)
-    HOLD(work, hold, shipped)
+    HOLD(work, hold, shipped, cancelled)
 
 
 def _stops_at_first(work: Work, crew: Sequence[Hold]) -> bool:
@@ -188,6 +188,10 @@ def _asks_for_the_new(lines: Sequence[PlanLine], *, pending: bool) -> list[PlanL
     return NEXT(lines, pending=pending)
 
 
+def _one_of_each(items: Iterable[PlanItem]) -> dict[str, list[PlanItem]]:
+    return state.by_sku([replace(item, components=dict.fromkeys(item.components, 1)) for item in items])
+
+
 PLANTED: Final[dict[str, Plant]] = {
     "S1 rev not compared": _stock("_claim", _rev_not_compared, stock.StockProcessor),
     "S1 a closed claim is forgotten, rev starts anew": _stock("closed", lambda work, order_id: None, Work),
@@ -225,6 +229,8 @@ PLANTED: Final[dict[str, Plant]] = {
     "O4 a recall before FIRM is overlooked": _stock("_next", _recall_overlooked, together),
     "O4 a pending order takes units": _stock("_next", _pending_takes, together),
     "O4 a new line does not park the others": _stock("_next", _asks_for_the_new, together),
+    "O4 a kit's components come one by one": _stock("bound", lambda items, status, policy: [], together),
+    "O4 a kit has one of each component": _stock("by_sku", _one_of_each, order),
     "O5 firm at stock before the record says so": _stock("_settle", _firm_later, order.OrderProcessor),
 }
 

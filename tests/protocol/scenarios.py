@@ -223,6 +223,16 @@ def scenarios() -> list[Scenario]:
             ),
             1,
         ),
+        Scenario("two kits cross", _world(one_each, Shop(0).says(k=1), Shop(1, "app").says(k=1), replays=1), 2),
+        Scenario("a kit and its component", _world(one_each, Shop(0).says(k=1), Shop(1).says(t=1), replays=1), 2),
+        Scenario("a kit, what is in it beside it, and another", _world(_stock(sA=2, tB=1), Shop(0).says(k=1, s=1), Shop(1, "app").says(s=1, t=1)), None),
+        Scenario("a kit waits for its last component", _world(_stock(sA=1, tA=0), Shop(0).says(k=1), Shop(1).says(s=1), later=_later(("tB", 1))), 2),
+        Scenario("correction under a kit", _world(one_each, Shop(0).says(k=1), Shop(1).says(t=1), later=_later(("sA", -1), ("sB", 1))), 2),
+        Scenario(
+            "kits shipped, raised, cancelled",
+            _world(_stock(sA=2, tA=2), Shop(0).says(k=1).says(k=2, gone={"k": 1}).says("cancelled", k=2, gone={"k": 1}), Shop(1).says(s=1)),
+            None,
+        ),
     ]
 
 

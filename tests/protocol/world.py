@@ -171,13 +171,14 @@ def _waits(order: str, standing: Standing, shelves: Mapping[str, Shelves]) -> No
     """Nobody waits for what is free, and who waits for all of it holds nothing."""
     due = {sku: line for sku, line in standing.lines.items() if line.due}
     fits = {sku: _lack(line) <= sum(shelves[sku].free(spot) for spot in line.spots) for sku, line in due.items()}
-    if standing.undecided:
-        if any(line.held for line in due.values()):
+    for skus in standing.undecided:
+        if any(due[sku].held for sku in skus & due.keys()):
             raise Broken(f"{order} waits and hoards {[(sku, dict(line.held)) for sku, line in due.items()]}")
-        if due and standing.planned and all(fits.values()):
+        if skus & due.keys() and standing.planned and all(fits[sku] for sku in skus & due.keys()):
             raise Broken(f"{order} waits although all of it is free")
-        return
     for sku, line in due.items():
+        if any(sku in skus for skus in standing.undecided):
+            continue
         if standing.planned and _lack(line) and fits[sku]:
             raise Broken(f"{order} waits for {_lack(line)} {sku}, which are free")
         if line.held and not standing.firm:
@@ -193,6 +194,6 @@ def _total(units: Mapping[str, int]) -> int:
 
 
 def hub_places(spots: Sequence[str]) -> Places:
-    """Places that the hub counts itself; `app` likes them the other way round, `b2b` sells from the first only."""
+    """Places that the hub counts itself; `app` likes them the other way round, `b2b` sells from the first only. `K` is a kit."""
     channels = {"web": Channel(tuple(spots)), "app": Channel(tuple(reversed(spots))), "b2b": Channel(tuple(spots[:1]))}
-    return Places({spot: Location("hub") for spot in spots}, channels)
+    return Places({spot: Location("hub") for spot in spots}, channels, {"K": {"S": 1, "T": 1}})

@@ -15,7 +15,7 @@ from streams.column import Column, marker
 from streams.limits import DlqLimit, Run
 from streams.memory import Memory, Overlay, Put
 from streams.ports import Place, Record
-from streams.step import ALL, Fate, Out, Step, Table
+from streams.step import ALL, Fate, Out, Refresh, Step, Table
 from streams.tables import Tables
 from streams.turn import World
 from tests.broker.counters import Counter, Routes, Serde
@@ -387,3 +387,50 @@ def test_fates_add_up() -> None:
     commit(found, time=60)
     book = found.book.records[PLACE]
     assert (book.fates["till"], book.parked, book.transaction) == ({Fate.DEAD.value: 1}, 0, 2)
+
+
+class Renewing(Script):
+    """A counter that wants to be shown its column after a restore, and writes down when."""
+
+    renews = True
+
+    def __init__(self, *steps: Any) -> None:
+        super().__init__(*steps)
+        self.shown: list[str] = []
+
+    def apply(self, view: Any, event: Any) -> Step:
+        if isinstance(event, Refresh):
+            self.shown.append(event.aggregate)
+            return self.steps.pop(0) if event.aggregate == "" else super(Script, self).apply(view, event)
+        return super(Script, self).apply(view, event)
+
+
+def test_the_column_is_shown_once_after_a_restore() -> None:
+    """In the first turn whose time is known, and again as long as that turn is not committed; what it asks for is looked at in the same turn."""
+    processor = Renewing(Step(again=("a",)), Step(again=("a",)))
+    found = column(processor)
+    commit(found, record(0), time=50)
+    assert processor.shown == []
+    found.look_around()
+    assert found.turn((record(1),), None)
+    assert processor.shown == []  # no clock yet
+    found.drop()
+    found.turn((), lambda: -1)
+    assert processor.shown == []
+    found.turn((), lambda: 60)
+    assert (processor.shown, found.dirty) == (["", "a"], True)
+    found.drop()
+    writes = commit(found, time=60)
+    assert (processor.shown, [write.topic for write in writes][:1]) == (["", "a", "", "a"], [processor.ledger])
+    commit(found, record(2), time=70)
+    assert processor.shown == ["", "a", "", "a"]
+
+
+def test_a_column_that_has_nothing_to_renew_commits_nothing() -> None:
+    """And is not asked again."""
+    processor = Renewing(Step())
+    found = column(processor)
+    found.look_around()
+    assert (found.turn((), lambda: 60), found.dirty) == ([], False)
+    found.turn((), lambda: 61)
+    assert processor.shown == [""]

@@ -217,6 +217,42 @@ def test_wrong_settings_are_refused_with_field_reason_and_example(write: Any, co
     assert "in-the-clear" not in text
 
 
+KIT: dict[str, Any] = {"SET": {"BODY": 1, "LENS": 2}}
+
+
+def test_kits_are_read(write: Any) -> None:
+    """Thousands of them."""
+    kits = KIT | {f"K{n}": {"LENS": n, f"P{n}": 1} for n in range(1, 5_000)}
+    assert load(write(hub(), LOCATIONS | {"kits": kits})).places.kits == kits
+    assert load(write(hub())).places.kits == {}
+
+
+@pytest.mark.parametrize(
+    ("kits", "where", "reason"),
+    [
+        ({"SET": {}}, "kits.SET", "a list of what is in it"),
+        ({"SET": {"SET": 1}}, "kits.SET.SET", "in itself"),
+        ({"SET": {"set": 1}}, "kits.SET", "spelled in two ways"),
+        (KIT | {"BOX": {"SET": 1}}, "kits.BOX.SET", "kits of kits are not supported"),
+        (KIT | {"BOX": {"lens ": 1}}, "kits.", "are one SKU spelled in two ways"),
+        (KIT | {"set": {"CAP": 1}}, "kits.set", "spelled in two ways"),
+        ({"SET": {"BODY": 0}}, "kits.SET.BODY", "whole number from 1"),
+        ({"SET": {"BODY": True}}, "kits.SET.BODY", "whole number from 1"),
+        ({"SET": {"BODY": 1.5}}, "kits.SET.BODY", "whole number from 1"),
+        ({"SET": {" ": 1}}, "kits.SET", "is no SKU"),
+        ({"SET": {1234: 1}}, "kits.SET", "1234 is no SKU; digits must be quoted"),
+        ({"SET": ["BODY"]}, "kits.SET", "a list of what is in it"),
+    ],
+)
+def test_a_wrong_kit_is_refused(write: Any, kits: Any, where: str, reason: str) -> None:
+    """With the kit, the reason and an example."""
+    with pytest.raises(ConfigError) as refused:
+        load(write(hub(), LOCATIONS | {"kits": kits}))
+    assert where in refused.value.where
+    assert reason in refused.value.reason
+    assert refused.value.example
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """No traceback for the commonest mistake."""
     with pytest.raises(ConfigError, match="there is no such file"):

@@ -7,19 +7,34 @@ from typing import Any
 
 from hub.errors import Refuse
 from schemas.catalogue import join_key, key_of
-from schemas.records import Answer, Availability, Claim, Reserve, SkuState, Stock, StockChange, StockDrift, StockEvent, Tell, Told, TransferEvent
+from schemas.records import (
+    Answer,
+    Availability,
+    Claim,
+    KitComponent,
+    Reserve,
+    SkuState,
+    Stock,
+    StockChange,
+    StockDrift,
+    StockEvent,
+    Tell,
+    Told,
+    TransferEvent,
+)
 from streams.places import Channel, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Refresh, Tick
 from streams.stock.apply import StockProcessor
 
 HOUR = 3_600_000
-Said = StockEvent | Claim | Reserve | TransferEvent | Told
+Said = StockEvent | Claim | Reserve | TransferEvent | Told | KitComponent
 TOPICS: dict[type, str] = {
     StockEvent: "event.stock",
     Claim: "command.stock",
     Reserve: "command.reservation",
     TransferEvent: "event.transfer",
     Told: "event.told",
+    KitComponent: "event.kit-component",
 }
 T0 = 1_700_000_000_000
 """Log time 0 of the tests."""
@@ -77,6 +92,8 @@ class Board:
         self.tells: list[Tell] = []
         self.findings: list[StockDrift] = []
         self.fates: list[Fate] = []
+        self.told: list[KitComponent] = []
+        self.at_once = True
 
     def apply(self, event: Input) -> list[Any]:
         """One step; what it wrote, outputs last. A refused input leaves no trace."""
@@ -89,12 +106,21 @@ class Board:
             self.wakes.pop((topic, key), None)
         self.wakes.update(step.wakes)
         for out in step.outputs:
-            kept: dict[type, list[Any]] = {StockChange: self.ledger, Answer: self.said, Tell: self.tells, StockDrift: self.findings}
+            kept: dict[type, list[Any]] = {
+                StockChange: self.ledger,
+                Answer: self.said,
+                Tell: self.tells,
+                StockDrift: self.findings,
+                KitComponent: self.told,
+            }
             kept[type(out.record)].append(out.record)
         if isinstance(event, Event):
             self.fates.append(step.fate)
         if step.again == ALL_AGGREGATES:
             for aggregate in self.state.aggregates():
+                self.apply(Refresh(aggregate, event.at))
+        elif step.again:
+            for aggregate in step.again:
                 self.apply(Refresh(aggregate, event.at))
         return [*step.puts.values(), *(out.record for out in step.outputs)]
 
@@ -102,7 +128,21 @@ class Board:
         """One record at the present log time."""
         topic = TOPICS[type(record)]
         self.apply(Event(topic, key_of(topic, record), record, self.now))
-        return self.fates[-1]
+        fate = self.fates[-1]
+        self.hear()
+        return fate
+
+    def hear(self) -> None:
+        """Kits hear what their components have told, first in first out."""
+        while self.told and self.at_once:
+            said = self.told.pop(0)
+            self.apply(Event("event.kit-component", key_of("event.kit-component", said), said, self.now))
+
+    def restart(self, at: Places) -> None:
+        """The same state under other settings, as after a restore."""
+        self.processor = self.state.processor = StockProcessor(at)
+        self.apply(Refresh("", self.now))
+        self.hear()
 
     def refused(self, record: Said) -> str:
         """Why it is refused."""
@@ -119,6 +159,7 @@ class Board:
             del self.wakes[(topic, key)]
             self.now = max(self.now, wake)
             self.apply(Tick(topic, key, self.now))
+        self.hear()
         self.now = at
 
     def records(self) -> dict[tuple[str, str], Any]:

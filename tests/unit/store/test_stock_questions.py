@@ -124,7 +124,7 @@ def test_an_item_that_no_place_has(client: TestClient, teller: Teller) -> None:
     """It is known, and nowhere."""
     teller.tell(item("NEW", "New thing"))
 
-    assert client.get("/stock/new").json() == {"sku": "NEW", "title": "New thing", "locations": []}
+    assert client.get("/stock/new").json() == {"sku": "NEW", "title": "New thing", "locations": [], "components": []}
 
 
 @pytest.mark.parametrize("path", ["/stock/NOPE", "/stock/NOPE/nearest?to=lyon", "/stock/", "/stock/%20"])
