@@ -540,7 +540,7 @@ class Lane:
             metrics.sink_writes.labels(self.channel, SINK, result).inc()
             sku.conflicts += 1
             if answer is not None and self._sink.exactly_once == "compare-and-set":
-                self._know(name, sku, plan.before)  # certainly not carried out: the next reading starts from what was known before
+                self._know(name, sku, self._unmoved(plan))
             # it sold in between, usually: read again at once, but not for ever
             self._dirty[name] = 0.0 if sku.conflicts <= CONFLICTS else self._monotonic() + Backoff().next() * sku.conflicts
             return None
@@ -554,6 +554,14 @@ class Lane:
             metrics.end_to_end_seconds.labels(self.channel).observe(max(0, record.at - record.cause_at) / 1000)
         self._told(name, sku, record)
         return record
+
+    def _unmoved(self, plan: Plan) -> Delivered | None:
+        """After a put that was certainly not carried out: the channel had what was read, which also tells what became of the put
+        before it, and the next reading counts from there."""
+        intent, before = plan.sku.told, plan.before
+        if intent is None or intent.read is None:
+            return before
+        return replace(intent, sent=intent.read, pending=None, read=None, fell_at=None if before is None else before.fell_at)
 
     def _settled(self, name: str, sku: Sku, decision: Decision, done: list[Delivered]) -> None:
         """The channel has the number already. Written down only where that is news."""
