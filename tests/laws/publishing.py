@@ -30,11 +30,12 @@ from hub.deliver.ledger import Origin
 from hub.errors import Retry
 from hub.http import Caller
 from hub.sdk import Level, Put, Reading, StockSink, Talk
-from schemas.records import Availability, Delivered, Item, ItemChannel, Position, StockDrift
+from schemas.records import Availability, ChannelDelay, Delivered, Item, ItemChannel, Position, StockDrift
 
 START = 1_790_000_000_000
 MINUTES = 300
-UNITS = 15
+UNITS, MORE = 15, 25
+"""At the beginning; in worlds that the hub joins later there are more."""
 POLL = 30
 """Minutes between two polls of the channel's orders."""
 SKU = "MUG"
@@ -81,7 +82,8 @@ class Tells(Protocol):
     """A rule."""
 
     def news(self, cause: str) -> None: ...
-    def polled(self) -> None: ...
+    def now(self) -> int: ...
+    def polled(self, asked: int) -> None: ...
     def minute(self) -> None: ...
     def findings(self) -> int: ...
 
@@ -92,15 +94,19 @@ class World:
 
     rng: random.Random
     trade: Trade
+    units: int = UNITS
     minute: int = 0
-    shelf: int = UNITS
-    channel: int = UNITS
-    hub: int = UNITS
+    shelf: int = field(init=False)
+    channel: int = field(init=False)
+    hub: int = field(init=False)
     own: int = 0
     oversold: int = 0
     orders: list[Order] = field(default_factory=list)
     mail: list[tuple[int, Order | None]] = field(default_factory=list)
     """(when the hub hears of it, the channel's order or None for a sale of the store)."""
+
+    def __post_init__(self) -> None:
+        self.shelf = self.channel = self.hub = self.units
 
     def sell(self) -> None:
         """The channel sells one."""
@@ -134,17 +140,18 @@ class World:
         return units != 0
 
     def pass_minute(self, told: Tells) -> None:
-        """What arrives, and what the rule makes of it. A poll lists whatever the channel has recorded."""
+        """What arrives, and what the rule makes of it. A poll lists whatever the channel has recorded when it is asked."""
         self.minute += 1
         for letter in sorted((letter for letter in self.mail if letter[0] <= self.minute), key=lambda letter: letter[0]):
             self.mail.remove(letter)
             if self.hear(letter[1]):
                 told.news("store" if letter[1] is None else "channel")
         if self.minute % POLL == 0:
+            asked = told.now()
             for order in [order for order in self.orders if order.heard != order.revision]:
                 if self.hear(order):
                     told.news("channel")
-            told.polled()
+            told.polled(asked)
         told.minute()
 
     def play(self, told: Tells, minutes: int) -> None:
@@ -169,8 +176,11 @@ class Unaware:
     """Nobody tells the channel anything."""
 
     def news(self, cause: str) -> None: ...
-    def polled(self) -> None: ...
+    def polled(self, asked: int) -> None: ...
     def minute(self) -> None: ...
+
+    def now(self) -> int:
+        return 0
 
     def findings(self) -> int:
         return 0
@@ -200,6 +210,8 @@ class Ledger:
     def drift(self, findings: Iterable[StockDrift]) -> None:
         self.findings += len(list(findings))
 
+    def delay(self, word: ChannelDelay) -> None: ...
+
     def dead(self, origin: Origin, reason: str, message: str) -> None:
         raise AssertionError(f"{reason}: {message}")
 
@@ -224,7 +236,7 @@ class Told:
 
     def __init__(self, world: World, *, reads: bool = True, compares: bool = True) -> None:
         self.world, self.reads, self.compares = world, reads, compares
-        self.ledger, self.now, self.revision, self.last = Ledger(), 0.0, 0, UNITS
+        self.ledger, self.seconds, self.revision, self.last = Ledger(), 0.0, 0, world.units
         self.position: tuple[Position, int] | None = None
         how = "compare-and-set" if compares else "absolute"
         self.sink: StockSink[Any] = StockSink(self._read, self._put, exactly_once=how, lowers_itself=reads)
@@ -239,8 +251,8 @@ class Told:
             cast(Caller, Direct()),
             self.ledger,
             reconcile=600.0,
-            monotonic=lambda: self.now,
-            wall_ms=lambda: START + int(self.now * 1000),
+            monotonic=lambda: self.seconds,
+            wall_ms=lambda: START + int(self.seconds * 1000),
         )
         lane.item(Item(sku=SKU, channels=(ItemChannel(channel="shop", native_id="1", native={}, as_of=0),), revision=1, updated_at=0))
         if self.position is not None:
@@ -277,7 +289,7 @@ class Told:
 
     def news(self, cause: str) -> None:
         world, self.revision = self.world, self.revision + 1
-        ordered, available = UNITS - world.hub, max(0, world.hub)
+        ordered, available = world.units - world.hub, max(0, world.hub)
         self.record = Availability(
             channel="shop",
             sku=SKU,
@@ -294,10 +306,12 @@ class Told:
         self.lane.availability(SKU, self.record, ORIGIN)
         self._drain()
 
-    def polled(self) -> None:
+    def now(self) -> int:
         self._turn()
-        at = START + int(self.now * 1000)
-        self.position = Position(channel="shop", stream="order", complete=True, passed_at=at), at
+        return START + int(self.seconds * 1000)
+
+    def polled(self, asked: int) -> None:
+        self.position = Position(channel="shop", stream="order", complete=True, passed_at=asked), self.now()
         self.lane.position(*self.position)
 
     def minute(self) -> None:
@@ -308,15 +322,15 @@ class Told:
         return self.ledger.findings
 
     def _turn(self) -> None:
-        self.now = max(self.now, self.world.minute * 60.0)
+        self.seconds = max(self.seconds, self.world.minute * 60.0)
 
     def _drain(self) -> None:
         """Until the channel has been told what there is to tell it, or the minute is over. Nobody sells while the lane pauses after a failure."""
         self._turn()
         if self.lane.unsure:
-            self.lane.applied(START + int(self.now * 1000))
+            self.lane.applied(START + int(self.seconds * 1000))
         for step in range(6):
-            self.now = max(self.now, (self.world.minute + step / 6) * 60.0)
+            self.seconds = max(self.seconds, (self.world.minute + step / 6) * 60.0)
             while self.lane.ready:
                 try:
                     self.lane.work()
@@ -351,7 +365,7 @@ SCENES = (
     Scene("the lane, cancels", lane, Trade(cancels=0.02)),
     Scene("the lane, all of that together", lane, HARD),
     Scene("the lane, comes to a channel that has been selling", lane, Trade(joined=True)),
-    Scene("the same, also in the put whose answer is lost", lane, HARD._replace(unlucky=True)),
+    Scene("the lane, all of that, also in a put that is lost", lane, HARD._replace(unlucky=True)),
     Scene("the lane, no compare-and-set, sales in between", lambda world: Told(world, compares=False), Trade(between=0.1)),
     Scene("the lane, nothing to be read back", lambda world: Told(world, reads=False, compares=False)),
 )
@@ -370,7 +384,7 @@ def judge(scene: Scene, seeds: range) -> Counter[str]:
     bought; findings of drift."""
     found: Counter[str] = Counter()
     for seed in seeds:
-        world = World(random.Random(seed), scene.trade)
+        world = World(random.Random(seed), scene.trade, MORE if scene.trade.joined else UNITS)
         told = scene.rule(world)
         if scene.trade.joined:
             world.play(Unaware(), 60)
