@@ -19,7 +19,7 @@ from hub.plugins import connectors
 from hub.sdk import Bucket, Connector, Settings
 from streams.item.state import fold, too_long
 from streams.order.state import MAX_UNITS
-from streams.places import ADJUSTMENT, HUB, Channel, Location, Places, Position
+from streams.places import ADJUSTMENT, HUB, Channel, Location, Places, Position, Velocity
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Latitude = Annotated[float, pydantic.Field(ge=-90, le=90)]
@@ -51,11 +51,20 @@ class LocationModel(Strict):
     count_horizon_s: Annotated[float, pydantic.Field(ge=3600, le=30 * 24 * 3600)] | None = None
 
 
+class VelocityModel(Strict):
+    """A buffer that follows demand; all but `quantile` are units."""
+
+    quantile: float = pydantic.Field(default=Velocity().quantile, ge=0.5, le=0.9999)
+    at_least: NonNegativeInt = Velocity().at_least
+    at_most: int = pydantic.Field(default=Velocity().at_most, ge=1, le=1000)
+
+
 class ChannelPolicyModel(Strict):
-    """`locations` names places or groups of them. `buffer` is a number of units or a part, "10%"; The others are units."""
+    """`locations` names places or groups of them. `buffer` is a number of units, a part such as "10%", or follows demand: `velocity`, or its
+    settings. The others are units."""
 
     locations: list[str]
-    buffer: NonNegativeInt | Annotated[str, pydantic.StringConstraints(pattern=r"^[0-9]{1,2}%$")] = 0
+    buffer: NonNegativeInt | Annotated[str, pydantic.StringConstraints(pattern=r"^([0-9]{1,2}%|velocity)$")] | VelocityModel = 0
     floor: NonNegativeInt = 0
     cap: NonNegativeInt | None = None
     preorder_cap: NonNegativeInt = 0
@@ -344,9 +353,19 @@ def _policy(channel: ChannelPolicyModel, model: LocationsModel, where: str) -> C
     _known(places, model, f"{where}.locations")
     if channel.cap is not None and channel.cap < channel.floor:
         raise ConfigError(f"{where}.cap", f"it is below the floor of {channel.floor}, so nothing would ever be sold", "{floor: 2, cap: 50}")
-    part = channel.buffer if isinstance(channel.buffer, str) else ""
-    units = 0 if part else int(channel.buffer)
-    return Channel(tuple(places), units, int(part.removesuffix("%") or 0), channel.floor, channel.cap, channel.preorder_cap, channel.backorder_cap)
+    velocity, units, percent = None, 0, 0
+    match channel.buffer:
+        case "velocity":
+            velocity = Velocity()
+        case VelocityModel(quantile=quantile, at_least=least, at_most=most):
+            if least > most:
+                raise ConfigError(f"{where}.buffer", f"at_least is above at_most of {most}", "{quantile: 0.99, at_least: 1, at_most: 20}")
+            velocity = Velocity(quantile, least, most)
+        case str(part):
+            percent = int(part.removesuffix("%"))
+        case int(units):
+            pass
+    return Channel(tuple(places), units, percent, channel.floor, channel.cap, channel.preorder_cap, channel.backorder_cap, velocity)
 
 
 def _known(places: Sequence[str], model: LocationsModel, where: str) -> None:

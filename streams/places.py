@@ -63,6 +63,19 @@ class Location:
     horizon: int | None = None
 
 
+class Velocity(NamedTuple):
+    """A buffer that follows demand (streams/stock/velocity.py).
+
+    quantile  at this part of all moments no more units are sold unknown to the channel than are kept back
+    at_least  units that are kept back in any case, also while the channel's delay has not been measured
+    at_most   units beyond which nothing is kept back
+    """
+
+    quantile: float = 0.99
+    at_least: int = 0
+    at_most: int = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """What one channel may sell.
@@ -74,6 +87,7 @@ class Channel:
     cap         the most it is ever told, so that what lies beyond is no news to it; None: everything
     preorder    the most it may sell of what is expected and not there yet
     backorder   the most it may sell of what is neither there nor expected
+    velocity    instead of `buffer` and `percent`: what is kept back follows demand
     """
 
     locations: tuple[str, ...]
@@ -83,6 +97,7 @@ class Channel:
     cap: int | None = None
     preorder: int = 0
     backorder: int = 0
+    velocity: Velocity | None = None
 
 
 @dataclass(frozen=True, slots=True)

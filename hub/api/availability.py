@@ -56,6 +56,14 @@ class Ahead(BaseModel):
     expected_at: Annotated[datetime | None, Field(description="when the next units are expected")]
 
 
+class Reason(BaseModel):
+    """Why a buffer that follows demand is as large as it is."""
+
+    sold_per_hour: Annotated[int, Field(description="units sold lately that the channel is told of only later, in thousandths")]
+    delay_ms: Annotated[int | None, Field(description="how long that takes, in the mean; null: not measured yet")]
+    quantile: Annotated[int, Field(description="how many of a million moments have no more such sales on their way than the buffer")]
+
+
 class AvailabilityAnswer(BaseModel):
     """What one channel may sell of one item, with the calculation. Units taken = free of the parts - what is left before the buffer."""
 
@@ -69,6 +77,7 @@ class AvailabilityAnswer(BaseModel):
     waiting: Annotated[int, Field(description="units of orders without a place that could be served from these places")]
     taken: Annotated[int, Field(description="free units that are not offered because of those who wait")]
     buffer: Annotated[int, Field(description="kept back for this channel")]
+    buffer_reason: Annotated[Reason | None, Field(description="null for a channel whose buffer is declared")] = None
     floor: Annotated[int, Field(description="fewer units than this are told as none")]
     cap: Annotated[int | None, Field(description="it is never told more than this; null: everything")]
     ahead: Annotated[Ahead | None, Field(description="null for a channel that sells nothing ahead")] = None
@@ -161,7 +170,7 @@ def _steps(document: Mapping[str, Any], rules: Channel, places: Places) -> tuple
     steps = [
         Step(step="free", units=free, left=free, why=_free(document, places)),
         Step(step="taken", units=taken, left=offered, why=_taken(document)),
-        Step(step="buffer", units=buffer, left=left, why=_buffer(channel, buffer, offered, rules)),
+        Step(step="buffer", units=buffer, left=left, why=_buffer(document, offered, rules)),
         Step(step="floor", units=rules.floor, left=above, why=_floor(left, rules.floor)),
         Step(step="cap", units=rules.cap, left=end, why=_cap(channel, above, rules.cap)),
         Step(step="result", units=told, left=told, why=_result(document, places) + ("" if explained else _stale(document, end))),
@@ -218,12 +227,22 @@ def _taken(document: Mapping[str, Any]) -> str:
     return f"{units(taken)} {_are(taken)} taken by orders that are waiting for a place ({units(waiting)}){short}."
 
 
-def _buffer(channel: str, buffer: int, offered: int, rules: Channel) -> str:
+def _buffer(document: Mapping[str, Any], offered: int, rules: Channel) -> str:
+    channel, buffer, reason = document["channel"], document["buffer"], document.get("buffer_reason")
+    if reason:
+        return f"{_demand(channel, reason)}: {units(buffer)} {_are(buffer)} kept back."
     if not buffer:
         return f"Nothing is kept back for {channel}."
     if buffer == buffer_of(offered, rules) > rules.buffer:
         return f"{rules.percent} % of {units(offered)}, rounded up, is kept back for {channel}: {buffer}."
     return f"{units(buffer)} {_are(buffer)} kept back for {channel}."
+
+
+def _demand(channel: str, reason: Mapping[str, Any]) -> str:
+    if reason["delay_ms"] is None:
+        return f"How long {channel} goes on selling what is sold has not been measured yet"
+    hour, seconds, often = reason["sold_per_hour"] / 1000, reason["delay_ms"] / 1000, reason["quantile"] / 10_000
+    return f"{hour:.1f} units an hour are sold of which {channel} learns {seconds:g} s later, and at {often:g} % of all moments it shall sell none twice"
 
 
 def _floor(left: int, floor: int) -> str:

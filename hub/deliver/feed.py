@@ -1,5 +1,5 @@
-"""What a lane reads from Kafka: availability as a member of the channel's group; items, positions and what a person has decided
-as whole topics.
+"""What a lane reads from Kafka: availability as a member of the channel's group; items, positions, what a person has decided
+and what was measured as whole topics.
 
 The group decides whose SKU it is: partitions of unified.availability are divided over the processes that deliver to the
 channel. State is not the group's offset but the topics themselves: an owner reads its partitions from the beginning, then
@@ -18,7 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from hub import metrics
 from hub.deliver.lane import Lane
-from hub.deliver.ledger import COMMAND, Ledger, Origin
+from hub.deliver.ledger import COMMAND, DELAY, Ledger, Origin
 from hub.errors import Refuse, Retry
 from schemas.catalogue import position_topic, split_key
 from schemas.registry import Serde
@@ -68,7 +68,9 @@ class Feed:
         try:
             topics = self._tail.list_topics(timeout=SECONDS).topics
             wanted = [
-                TopicPartition(topic, partition, OFFSET_BEGINNING) for topic in (ITEM, self._positions, COMMAND) for partition in topics[topic].partitions
+                TopicPartition(topic, partition, OFFSET_BEGINNING)
+                for topic in (ITEM, self._positions, COMMAND, DELAY)
+                for partition in topics[topic].partitions
             ]
         except KafkaException as error:
             raise Retry(f"Kafka: {error.args[0].name()}") from None
@@ -135,7 +137,7 @@ class Feed:
         return out
 
     def _take(self, message: Message) -> None:
-        """Items, positions, decisions."""
+        """Items, positions, decisions, measured delays."""
         topic, value = message.topic() or "", message.value()
         if message.error() is not None:
             self._unread.discard((topic, message.partition() or 0))
@@ -151,6 +153,8 @@ class Feed:
             self._lane.item(record)
         elif topic == COMMAND:
             self._lane.allow(record)
+        elif topic == DELAY:
+            self._lane.delayed(record)
         else:
             self._lane.position(record, message.timestamp()[1])
 

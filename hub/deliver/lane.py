@@ -30,13 +30,14 @@ from msgspec.structs import replace
 
 from hub import metrics
 from hub.deliver.brake import SMALL, WINDOW_MS, falls, too_many
+from hub.deliver.delay import Delay
 from hub.deliver.ledger import SINK, Origin
 from hub.deliver.publish import Decision, Odd, Told, decide, publish, settle
 from hub.errors import Reauthorize, Refuse, Retry
 from hub.http import Backoff, Caller
 from hub.sdk import Level, Put, Reading, StockSink
 from hub.sdk.read import fingerprint
-from schemas.records import Allow, Availability, Delivered, DriftKind, Item, Position, StockDrift
+from schemas.records import Allow, Availability, ChannelDelay, Delivered, DriftKind, Item, Position, StockDrift
 from streams import failpoint
 
 RECONCILE = 60.0
@@ -67,6 +68,7 @@ class Writes(Protocol):
 
     def write(self, records: Iterable[Delivered]) -> None: ...
     def drift(self, findings: Iterable[StockDrift]) -> None: ...
+    def delay(self, word: ChannelDelay) -> None: ...
     def dead(self, origin: Origin, reason: str, message: str) -> None: ...
 
 
@@ -89,6 +91,8 @@ class Sku:
     conflicts: int = 0
     live: bool = False
     """The channel was told before and there is something newer, so the age of its cause at the answer is a latency."""
+    since: int | None = None
+    """The oldest cause of what it has not been told yet."""
     drift: StockDrift | None = None
     """What the last reading has found."""
     reported: str = ""
@@ -116,8 +120,8 @@ class Plan:
 
 
 class Lane:
-    """Feed it with `availability`, `item`, `position`, `allow` and `restore`; call `work` again and again. A fall of at most
-    `small` units is none for the brake."""
+    """Feed it with `availability`, `item`, `position`, `allow`, `delayed` and `restore`; call `work` again and again. A fall of at most
+    `small` units is none for the brake. `delay`: where it is measured how long the channel goes on selling what is sold."""
 
     def __init__(
         self,
@@ -131,13 +135,14 @@ class Lane:
         reconcile: float = RECONCILE,
         settle: float = SETTLE,
         small: int = SMALL,
+        delay: Delay | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.channel = channel
         self._sink, self._settings, self._caller, self._ledger = sink, settings, caller, ledger
         self._polls_orders, self._every, self._settle_ms = polls_orders, reconcile, int(settle * 1000)
-        self._small = small
+        self._small, self._delay = small, delay
         self._monotonic, self._wall_ms = monotonic, wall_ms
         self._read_at = 0
         self._skus: dict[str, Sku] = {}
@@ -171,6 +176,8 @@ class Lane:
         if known is None:
             known = self._skus[sku] = Sku(record, origin)
         known.now, known.origin, known.live, known.conflicts = record, origin, known.told is not None, 0
+        if record.cause_at is not None and (known.since is None or record.cause_at < known.since):
+            known.since = record.cause_at
         self._mark(sku, known)
 
     def applied(self, at: int) -> None:
@@ -205,6 +212,11 @@ class Lane:
                 self._dirty, self._polled = dict.fromkeys(self._dirty, 0.0), True
             self._polls.append(Poll(record.passed_at, at))
 
+    def delayed(self, record: ChannelDelay) -> None:
+        """What was told last of how long the channel goes on selling what is sold."""
+        if self._delay is not None and record.channel == self.channel:
+            self._delay.heard(record)
+
     def allow(self, record: Allow) -> None:
         """A person's word: what was held back until then goes, and what fell until then counts no more."""
         if record.channel != self.channel or record.at <= self._allowed_at:
@@ -225,6 +237,8 @@ class Lane:
             self._know(name, sku, told.get(name))
             sku.odd = None
             sku.live = sku.told is not None and sku.told.revision < sku.now.revision
+            if not sku.live:
+                sku.since = None  # it has been told, by a lane before this one
             self._mark(name, sku)
         _, self._listings = self._count()
 
@@ -540,7 +554,7 @@ class Lane:
             metrics.sink_writes.labels(self.channel, SINK, result).inc()
             sku.conflicts += 1
             if answer is not None and self._sink.exactly_once == "compare-and-set":
-                self._know(name, sku, plan.before)  # certainly not carried out: the next reading starts from what was known before
+                self._know(name, sku, self._unmoved(plan))
             # it sold in between, usually: read again at once, but not for ever
             self._dirty[name] = 0.0 if sku.conflicts <= CONFLICTS else self._monotonic() + Backoff().next() * sku.conflicts
             return None
@@ -552,8 +566,23 @@ class Lane:
         metrics.sink_writes.labels(self.channel, SINK, "accepted").inc()
         if record.cause_at is not None:
             metrics.end_to_end_seconds.labels(self.channel).observe(max(0, record.at - record.cause_at) / 1000)
+            self._lowered(plan, record)
         self._told(name, sku, record)
         return record
+
+    def _unmoved(self, plan: Plan) -> Delivered | None:
+        """After a put that was certainly not carried out: the channel had what was read, which also tells what became of the put
+        before it, and the next reading counts from there."""
+        intent, before = plan.sku.told, plan.before
+        if intent is None or intent.read is None:
+            return before
+        return replace(intent, sent=intent.read, pending=None, read=None, fell_at=None if before is None else before.fell_at)
+
+    def _lowered(self, plan: Plan, record: Delivered) -> None:
+        """Only a number that falls says how long something was offered that was gone."""
+        before = plan.level.reading.quantity if plan.level.reading is not None else plan.before.sent if plan.before is not None else None
+        if self._delay is not None and plan.sku.since is not None and before is not None and plan.level.quantity < before:
+            self._delay.took(record.at - plan.sku.since)
 
     def _settled(self, name: str, sku: Sku, decision: Decision, done: list[Delivered]) -> None:
         """The channel has the number already. Written down only where that is news."""
@@ -568,7 +597,7 @@ class Lane:
 
     def _told(self, name: str, sku: Sku, record: Delivered) -> None:
         self._know(name, sku, record)
-        sku.conflicts, sku.live = 0, False
+        sku.conflicts, sku.live, sku.since = 0, False, None
         self._dirty.pop(name, None)
 
     def _as_read(self, sku: Sku) -> tuple[int, int | None]:
@@ -635,6 +664,9 @@ class Lane:
         if self._unsaved:
             self._ledger.write(list(self._unsaved.values()))
             self._unsaved.clear()
+        if self._delay is not None and (word := self._delay.word(self._wall_ms())) is not None:
+            self._ledger.delay(word)
+            self._delay.heard(word)
 
     def _trouble(self, state: str, detail: str, wait: float) -> None:
         self._blocked = self._monotonic() + wait

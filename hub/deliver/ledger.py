@@ -1,5 +1,6 @@
 """What each channel was told (internal.deliver.sent), what it refused (dead.deliver), what was found wrong there
-(event.stock-drift), what a person has decided (command.deliver), and which facts the systems that count know of (event.told).
+(event.stock-drift), how long it goes on selling what is sold (internal.deliver.delay), what a person has decided (command.deliver), and which
+facts the systems that count know of (event.told).
 
 The ledger is written twice for a put: before it, with outcome `unknown` and the number on its way, and after the answer.
 A process that dies in between finds the first record, reads the channel, and knows what to make of the number there; with
@@ -17,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from hub import kafka
 from hub.errors import Retry
 from schemas.catalogue import key_of, partition_for, partition_key
-from schemas.records import Allow, Delivered, StockDrift, Told
+from schemas.records import Allow, ChannelDelay, Delivered, StockDrift, Told
 from schemas.registry import Serde
 from streams import headers
 
@@ -26,6 +27,7 @@ DEAD = "dead.deliver"
 DRIFT = "event.stock-drift"
 COMMAND = "command.deliver"
 TOLD = "event.told"
+DELAY = "internal.deliver.delay"
 SINK = "stock"
 SECONDS = 10.0
 
@@ -79,6 +81,10 @@ class Ledger:
     def drift(self, findings: Iterable[StockDrift]) -> None:
         """Differences that were found; each may come twice, under the same id."""
         self._append(DRIFT, findings)
+
+    def delay(self, word: ChannelDelay) -> None:
+        """How long the channel goes on selling what is sold."""
+        self._append(DELAY, [word])
 
     def allow(self, word: Allow) -> None:
         """For every lane of the channel, wherever it runs."""

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaException
 
 from hub.config import ChannelConfig
 from hub.deliver.brake import SMALL
+from hub.deliver.delay import Delay
 from hub.deliver.feed import Feed
 from hub.deliver.horizon import horizon
 from hub.deliver.lane import Lane
@@ -115,6 +116,7 @@ def follow(runtime: Runtime, serde: Serde, channel: ChannelConfig, backoff: Back
         reconcile=told.reconcile_s,
         settle=told.settle_s,
         small=max(SMALL, rules.floor if rules else 0),  # from the floor the last sale leads to 0 at once
+        delay=Delay(channel.name, own=not sink.lowers_itself) if rules is not None and rules.velocity is not None else None,
     )
     feed: Feed | None = None
     streams, look_at, round_at = horizon(config.bootstrap, config.name, channel.domain), 0.0, 0.0

@@ -67,7 +67,7 @@ def check_availability(stock: Mapping[str, Any], claims: Mapping[str, Any], publ
             elif record.status == "known":
                 unknown = {part.location for part in record.parts if part.free is None}  # what lies there is nobody's word yet
                 here = {place: units for place, units in by_sku[record.sku].items() if place not in unknown}
-                expected = _available(here, waiting.get(record.sku, {}), policy)
+                expected = _available(here, waiting.get(record.sku, {}), policy, record.buffer)
                 if record.available != expected:
                     differences.append(Difference("availability", key, str(expected), str(record.available)))
                 told = None if record.ahead is None else (record.ahead.preorder, record.ahead.backorder)
@@ -92,9 +92,11 @@ def _kits(
             if not any(told.values()):
                 continue
             expected: int | None = None
-            if all(record is not None and record.status == "known" for record in told.values()):
-                expected = _kept_back(min(_left(free.get(sku, {}), waiting.get(sku, {}), policy)[1] // n for sku, n in components.items()), policy)
             record = published.get(key)
+            kept = record.buffer if record is not None else 0
+            if all(record is not None and record.status == "known" for record in told.values()):
+                whole = min(_left(free.get(sku, {}), waiting.get(sku, {}), policy)[1] // n for sku, n in components.items())
+                expected = _kept_back(whole, policy, kept)
             found = "no record" if record is None else str(record.available)
             if found != str(expected):
                 yield Difference("availability", key, f"{expected} by its components", found)
@@ -140,12 +142,16 @@ def _ahead(coming: Mapping[str, int], free: Mapping[str, int], waiting: Mapping[
     return min(channel.preorder, max(0, way - owed)), max(0, channel.backorder - max(0, owed - way))
 
 
-def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel) -> int:
-    return _kept_back(_left(free, waiting, channel)[1], channel)
+def _available(free: Mapping[str, int], waiting: Mapping[frozenset[str], int], channel: Channel, kept: int) -> int:
+    return _kept_back(_left(free, waiting, channel)[1], channel, kept)
 
 
-def _kept_back(left: int, channel: Channel) -> int:
-    left -= max(channel.buffer, ceil(Fraction(left * channel.percent, 100)))
+def _kept_back(left: int, channel: Channel, kept: int) -> int:
+    """A buffer that follows demand is as large as the record says (`kept`), within what is declared."""
+    if channel.velocity is not None:
+        left -= min(max(kept, channel.velocity.at_least), channel.velocity.at_most)
+    else:
+        left -= max(channel.buffer, ceil(Fraction(left * channel.percent, 100)))
     if left < max(1, channel.floor):
         return 0
     return left if channel.cap is None else min(left, channel.cap)

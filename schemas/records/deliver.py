@@ -20,6 +20,19 @@ class Allow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: int
 
 
+class ChannelDelay(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How long a channel goes on selling what is sold."""
+
+    # channel
+    channel: str
+    # from a sale to the lower number that the channel has taken, in the mean; in steps of two, rounded up
+    delay_ms: int
+    # whether its own sales are news to it as well, because it does not lower its number itself
+    own: bool
+    # when it was measured [ms]
+    updated_at: int
+
+
 class Delivered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a channel was told last about one key."""
 

@@ -115,6 +115,17 @@ class AvailabilityComponent(msgspec.Struct, frozen=True, kw_only=True, gc=False)
     left: int | None
 
 
+class BufferReason(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Why a buffer that follows demand is as large as it is."""
+
+    # units sold lately that this channel is told of only later [1/1000]
+    sold_per_hour: int
+    # how long that takes, in the mean; null = not measured yet
+    delay_ms: int | None
+    # how many of a million moments have no more such sales on their way than the buffer
+    quantile: int
+
+
 class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one channel may sell of one SKU."""
 
@@ -150,6 +161,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     updated_at: int
     # of a kit: what its number is made from; parts is empty
     components: tuple[AvailabilityComponent, ...] = ()
+    # null for a channel whose buffer is declared
+    buffer_reason: BufferReason | None = None
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -516,6 +529,10 @@ class SkuState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     own: dict[str, int] = {}
     # kits sold by each channel, sorted
     kits: tuple[KitSold, ...] = ()
+    # units sold lately by each channel, counted down to half every 16 minutes [1/65536]; only where a channel's buffer follows demand
+    recent: dict[str, int] = {}
+    # log time for which recent is counted down [15 s]
+    recent_step: int = 0
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True, gc=False):

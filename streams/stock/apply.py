@@ -26,7 +26,7 @@ from streams.stock.claims import Hold, Said, meet
 from streams.stock.feeds import age, complete, finding
 from streams.stock.publish import publish
 from streams.stock.reservations import carts_of, check, expire
-from streams.stock.settle import NO_KITS, all_units, answer, own_units, settle, sums
+from streams.stock.settle import NO_KITS, NOBODY, all_units, answer, own_units, settle, sums
 from streams.stock.state import (
     AHEAD,
     ALLOCATION,
@@ -34,6 +34,7 @@ from streams.stock.state import (
     CLAIM,
     CLOSED,
     COUNT,
+    DELAY,
     DRIFT,
     ENDED,
     ENTRY,
@@ -54,6 +55,7 @@ RESERVATIONS: Final = "command.reservation"
 TRANSFERS: Final = "event.transfer"
 TOLD: Final = "event.told"
 HORIZON: Final = 72 * 3_600_000
+DELAYS: Final = Table(DELAY, lambda record: (record.channel,))
 MOST: Final = 1_000_000_000
 """Units in one record; more is a mistake."""
 
@@ -83,11 +85,12 @@ class StockProcessor:
     states: tuple[str, ...] = (
         STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU, TRANSFER, kits.KIT, kits.COMPONENT,
     )  # fmt: skip
-    tables: tuple[Table, ...] = ()
+    tables: tuple[Table, ...]
     outputs: tuple[str, ...] = (ALLOCATION, LEDGER, TELL, DRIFT, kits.TOLD)
 
     def __init__(self, places: Places, *, complete_on_first_count: bool = False, horizon: int = HORIZON) -> None:
         self.places, self.atlas = places, Atlas(places)
+        self.tables = (DELAYS,) if self.atlas.following else ()
         self.complete_on_first_count = complete_on_first_count
         self.horizon = horizon
 
@@ -231,7 +234,7 @@ class StockProcessor:
         if not handover.enter(work, shelf, entry):
             return work.step(Fate.SUPERSEDED)
         settle(work, None)
-        publish(work, sums(work, None, 0, None))
+        publish(work, sums(work, None, 0, None, sold=(said.source, said.quantity) if said.kind == "sale" else None))
         return work.step()
 
     def _told(self, view: View, said: Told, at: int) -> Step:
@@ -287,6 +290,8 @@ class StockProcessor:
             return age(view, location, tick.at, site.keeper, site.rules.max_age)
         if tick.topic in (ENDED, TRANSFER):
             return Step(puts={(tick.topic, tick.key): None})
+        if tick.topic == SKU:
+            return self._calm(view, tick)
         entry: Entry | None = view.get(tick.topic, tick.key)
         if tick.topic != ENTRY or entry is None:
             return Step()
@@ -338,7 +343,9 @@ class StockProcessor:
         _facts(work, hold, shipped, lost)
         _hold(work, hold, shipped, max(0, was_all - all_units(claim)))
         settle(work, hold)
-        publish(work, sums(work, was, was_own, hold, known.kits if known is not None else NO_KITS))
+        more = all_units(claim) - was_all
+        sold = (claim.channel, more) if more > 0 and not claim.order_id.startswith(transfers.CLAIM_PREFIX) else None
+        publish(work, sums(work, was, was_own, hold, known.kits if known is not None else NO_KITS, sold))
         return work.step()
 
     def _again(self, work: Work, claim: Claim, hold: Hold | None) -> Step:
@@ -404,6 +411,12 @@ class StockProcessor:
         if expire(carts_of(work), reservation_id, tick.at):
             settle(work, None)
             publish(work, sums(work, None, 0, None))
+        return work.step()
+
+    def _calm(self, view: View, tick: Tick) -> Step:
+        """Less has been sold lately than when somebody last looked, so less may have to be kept back."""
+        work = Work(view, self.atlas, self.horizon, split_key(tick.key)[0], tick.at, f"calm|{tick.at}", None)
+        publish(work, sums(work, None, 0, None, sold=NOBODY))
         return work.step()
 
     def _check_claim(self, claim: Claim) -> None:

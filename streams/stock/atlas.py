@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from schemas.catalogue import quote
 from streams.places import HUB, Channel, Location, Places, kilometres
 from streams.stock.counts import Rules
+from streams.stock.velocity import bounds
 
 MANY: Final = 20
 """A channel that sells from more places than this is told their sum alone."""
@@ -37,12 +38,14 @@ class Site(NamedTuple):
 
 
 class Outlet(NamedTuple):
-    """One channel; `quoted` as part of a key. `opens`: places that it has to say something about before it is told anything."""
+    """One channel; `quoted` as part of a key. `opens`: places that it has to say something about before it is told anything.
+    `enough`: velocity.bounds of a buffer that follows demand."""
 
     name: str
     quoted: str
     rules: Channel
     opens: tuple[str, ...]
+    enough: tuple[int, ...] = ()
 
 
 class Region(NamedTuple):
@@ -59,7 +62,8 @@ class Region(NamedTuple):
 
 
 class Atlas:
-    """Sites and regions of one locations.yaml. `ahead`: whether any channel sells what is not there yet. `components`: SKU -> kits it is in, sorted."""
+    """Sites and regions of one locations.yaml. `ahead`: whether any channel sells what is not there yet. `components`: SKU -> kits it is in, sorted.
+    `following`: channels whose buffer follows demand."""
 
     def __init__(self, places: Places) -> None:
         self.places, self.kits = places, places.kits
@@ -73,8 +77,9 @@ class Atlas:
         outlets: dict[tuple[str, ...], list[Outlet]] = {}
         for name, channel in places.channels.items():
             opens = tuple([place for place in channel.locations if place in places.locations and places.locations[place].opening == name])
-            outlets.setdefault(channel.locations, []).append(Outlet(name, quote(name), channel, opens))
+            outlets.setdefault(channel.locations, []).append(Outlet(name, quote(name), channel, opens, _enough(channel)))
         self.ahead = any(channel.preorder or channel.backorder for channel in places.channels.values())
+        self.following = tuple([name for name, channel in places.channels.items() if channel.velocity is not None])
         self.regions = tuple([self._region(locations, tuple(here)) for locations, here in outlets.items()])
         self._of_place: dict[str, list[int]] = {}
         self._of_channel: dict[str, int] = {}
@@ -109,6 +114,10 @@ class Atlas:
     def site(self, location: str) -> Site:
         """A place, whether the settings still name it or not."""
         return self._sites.get(location) or _site(location, GONE)
+
+
+def _enough(channel: Channel) -> tuple[int, ...]:
+    return bounds(channel.velocity.quantile, channel.velocity.at_most) if channel.velocity is not None else ()
 
 
 def _site(location: str, rules: Location) -> Site:

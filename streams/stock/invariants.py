@@ -203,6 +203,9 @@ def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) ->
         free = record.sum.free if record.sum is not None else sum(part.free or 0 for part in record.parts)
         left = free - record.taken - record.buffer
         told = 0 if left < max(1, channel.floor) else left if channel.cap is None else min(left, channel.cap)
+        least, most = (channel.velocity.at_least, channel.velocity.at_most) if channel.velocity is not None else (channel.buffer, record.buffer)
+        if not least <= record.buffer <= max(least, most) or (record.buffer_reason is None) != (channel.velocity is None):
+            yield f"{name}: {record.buffer} kept back because of {record.buffer_reason}"
         if record.available is not None and record.available != told:
             yield f"{name}: sells {record.available}, and {told} by the parts, {record.taken} taken and {record.buffer} kept back"
 

@@ -130,7 +130,7 @@ def _number(work: Work, state: KitState) -> None:
 
 def _publish(work: Work, channel: str, rules: Channel, made: tuple[AvailabilityComponent, ...], own: Mapping[str, int]) -> None:
     units = whole(made)
-    buffer = buffer_of(units or 0, rules)
+    buffer = buffer_of(units or 0, rules) if rules.velocity is None else rules.velocity.at_least
     told = None if units is None else number(units, buffer, rules)
     address = (AVAILABILITY, join_key(channel, work.sku))
     before: Availability | None = work.get(*address)

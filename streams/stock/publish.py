@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from schemas.records import Availability, AvailabilityAhead, AvailabilityPart, AvailabilitySum, SkuState
+from schemas.records import Availability, AvailabilityAhead, AvailabilityPart, AvailabilitySum, BufferReason, ChannelDelay, SkuState
 from schemas.records.stock import AvailabilityStatus
-from streams.places import Channel
-from streams.stock import kits
+from streams.places import Channel, Velocity
+from streams.stock import kits, velocity
 from streams.stock.atlas import Outlet, Region
 from streams.stock.availability import Offer, Waiting, ahead, buffer_of, number, offer, served, waiting
-from streams.stock.state import AVAILABILITY, Work, check_size
+from streams.stock.state import AVAILABILITY, DELAY, Work, check_size
 
 
 def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
@@ -29,29 +29,32 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
     demand = waiting(state.demand, work.atlas.places.channels) if state.demand else ()
     for region in regions:
         if region.settings:
-            _of_many(work, region, demand, state.own, everybody)
+            _of_many(work, region, demand, state, everybody)
         else:
             free = [work.part(site) for site in region.sites]
             offered = offer(region.locations, free, demand)
             parts = tuple([AvailabilityPart(location=site.location, free=units, aged=work.aged(site)) for site, units in zip(region.sites, free, strict=True)])
-            _tell(work, region, offered, parts, None, state.own)
+            _tell(work, region, offered, parts, None, state)
     if work.left is not None:
         kits.tell(work, state, work.left)
 
 
 def _concerned(work: Work, state: SkuState) -> Sequence[Region]:
-    """Regions whose channels may have another number: those of the places that have more or fewer units to give, and those of the channels that sold."""
+    """Regions whose channels may have another number: those of the places that have more or fewer units to give, of the channels that sold, and of
+    those whose buffer follows what is sold."""
     before, atlas = work.state(), work.atlas
     if before is None or (state is not before and state.demand != before.demand):
         return atlas.regions
     moved, own = work.moved(), before.own
     sold = [] if state.own == own else [channel for channel, units in state.own.items() if units != own.get(channel, 0)]
+    if atlas.following and state.recent != before.recent:
+        sold = [*sold, *atlas.following]
     if not moved and not sold:
         return ()
     return atlas.regions if len(atlas.regions) == 1 else atlas.around(moved, sold)
 
 
-def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[str, int], everybody: bool) -> None:
+def _of_many(work: Work, region: Region, demand: Sequence[Waiting], state: SkuState, everybody: bool) -> None:
     """The sum of many places moves by what the step has moved; it is taken anew only when what is known or declared of them has changed."""
     told: Availability | None = work.get(AVAILABILITY, f"{region.outlets[0].quoted}|{work.quoted}")
     if everybody or told is None or told.sum is None or told.sum.settings != region.settings:
@@ -65,18 +68,22 @@ def _of_many(work: Work, region: Region, demand: Sequence[Waiting], own: dict[st
     offered = served(region.places, total, lambda place: work.part(work.atlas.site(place)) or 0, demand)
     together = AvailabilitySum(free=total, known=count, settings=region.settings)
     check_size(total)
-    _tell(work, region, offered if count else offered._replace(units=None), (), together, own)
+    _tell(work, region, offered if count else offered._replace(units=None), (), together, state)
 
 
-def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityPart, ...], together: AvailabilitySum | None, own: dict[str, int]) -> None:
+def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityPart, ...], together: AvailabilitySum | None, state: SkuState) -> None:
     """The region's channels whose number is another now, or why it is."""
     check_size(offered.units, offered.waiting)
-    waits, taken, get, quoted = offered.waiting, offered.taken, work.get, work.quoted
+    waits, taken, get, quoted, own = offered.waiting, offered.taken, work.get, work.quoted, state.own
     ordered = sum(own.values()) if own else 0
     nothing: AvailabilityStatus = "conflict" if offered.units is None and any(map(work.contested, region.sites)) else "unknown"
     for outlet in region.outlets:
         name, rules = outlet.name, outlet.rules
-        buffer, units = buffer_of(offered.units or 0, rules), None
+        units, reason = None, None
+        if rules.velocity is None:
+            buffer = buffer_of(offered.units or 0, rules)
+        else:
+            buffer, reason = _following(work, outlet, rules.velocity, state)
         if offered.units is not None and not (outlet.opens and _opens(work, outlet)):
             units = number(offered.units, buffer, rules)
         if work.left is not None:
@@ -112,7 +119,18 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
             cause_at=work.cause_at,
             revision=revision,
             updated_at=work.at,
+            buffer_reason=reason,
         )
+
+
+def _following(work: Work, outlet: Outlet, rules: Velocity, state: SkuState) -> tuple[int, BufferReason]:
+    """What is kept back where that follows demand, and why. Sales of the channel itself count where they are news to it."""
+    found: ChannelDelay | None = work.view.find(DELAY, outlet.name)
+    recent = velocity.lately(state.recent, max(0, velocity.step_of(work.at) - state.recent_step))
+    units = sum([left for channel, left in recent.items() if channel != outlet.name or (found is not None and found.own)])
+    delay = None if found is None else found.delay_ms
+    kept = velocity.buffer(velocity.on_the_way(units, delay or 0), outlet.enough, rules.at_least)
+    return kept, BufferReason(sold_per_hour=velocity.per_hour(units), delay_ms=delay, quantile=round(rules.quantile * velocity.MILLION))
 
 
 def _ahead(work: Work, region: Region, offered: Offer, rules: Channel) -> AvailabilityAhead:

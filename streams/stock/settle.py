@@ -10,9 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, cast
 
+from msgspec.structs import replace
+
 from schemas.catalogue import join_key
 from schemas.records import Answer, Claim, ClaimState, ClosedClaim, Demand, SkuState, Verdict
 from streams.step import Out
+from streams.stock import velocity
 from streams.stock.claims import Free, Hold, Said, fits, judge, named, recalls
 from streams.stock.kits import more_sold
 from streams.stock.reservations import carts_of, own
@@ -20,6 +23,7 @@ from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Shelf, Work, che
 from streams.stock.transfers import CLAIM_PREFIX
 
 NO_KITS: Final[Mapping[str, int]] = {}
+NOBODY: Final = ("", 0)
 NAMED: Final = 64
 """Waiting claims that the SKU's record names; with more of them all open claims are read instead."""
 
@@ -191,8 +195,31 @@ def all_units(claim: Claim) -> int:
     return claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values())
 
 
-def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None, was_kits: Mapping[str, int] = NO_KITS) -> SkuState:
-    """The SKU's record after the step. `was` is what the arrived claim said before, `was_own` the units and `was_kits` the kits it had sold then."""
+def sums(
+    work: Work, was: Claim | None, was_own: int, arrived: Hold | None, was_kits: Mapping[str, int] = NO_KITS, sold: tuple[str, int] | None = None
+) -> SkuState:
+    """The SKU's record after the step. `was` is what the arrived claim said before, `was_own` the units and `was_kits` the kits it had sold then.
+    `sold`: who has sold how many more units, also in kits, or NOBODY any: what was sold lately is counted down."""
+    state = _claimed(work, was, was_own, arrived, was_kits)
+    return _lately(work, state, sold) if work.atlas.following else state
+
+
+def _lately(work: Work, state: SkuState, sold: tuple[str, int] | None) -> SkuState:
+    """With what has been sold lately. A cancel takes nothing back: the unit was gone as long as nobody knew. A wake looks again when it has been
+    counted down to half, so that what nobody buys any more is not kept back for ever."""
+    address = (SKU, work.quoted)
+    if sold is not None:
+        step = max(velocity.step_of(work.at), state.recent_step)
+        recent = velocity.lately(state.recent, step - state.recent_step)
+        since = work.at if work.cause_at is None else min(work.at, work.cause_at)
+        recent = velocity.sold(recent, *sold, step - velocity.step_of(since))
+        state = work.puts[address] = replace(state, recent=recent, recent_step=step if recent else 0)
+    if state.recent and address in work.puts:
+        work.wakes[address] = max(work.at, state.recent_step * velocity.STEP + velocity.HALF)
+    return state
+
+
+def _claimed(work: Work, was: Claim | None, was_own: int, arrived: Hold | None, was_kits: Mapping[str, int]) -> SkuState:
     old = work.state() or SkuState(sku=work.sku)
     if not work.holds:
         return old
@@ -220,7 +247,17 @@ def sums(work: Work, was: Claim | None, was_own: int, arrived: Hold | None, was_
     )
     for group in groups:
         check_size(group.missing + group.recalled)
-    state = SkuState(sku=work.sku, demand=groups, waiters=waiters, waiting=waiting, recalled=recalled, own=own, kits=sold_in)
+    state = SkuState(
+        sku=work.sku,
+        demand=groups,
+        waiters=waiters,
+        waiting=waiting,
+        recalled=recalled,
+        own=own,
+        kits=sold_in,
+        recent=old.recent,
+        recent_step=old.recent_step,
+    )
     if state != old or work.state() is None:
         work.puts[(SKU, work.quoted)] = state
     return state

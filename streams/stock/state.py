@@ -25,6 +25,7 @@ from streams.stock.claims import Hold
 STOCK: Final = "unified.stock"
 TRANSFER: Final = "internal.stock.transfer"
 AVAILABILITY: Final = "unified.availability"
+DELAY: Final = "internal.deliver.delay"
 CLAIM: Final = "internal.stock.claim"
 CLOSED: Final = "internal.stock.closed"
 COUNT: Final = "internal.stock.count"

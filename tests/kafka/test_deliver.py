@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,9 +24,10 @@ from hub import kafka as kafka_reader
 from hub.config import ChannelConfig, ChannelModel, HubConfig, HubModel
 from hub.deliver import allow
 from hub.deliver import main as deliver
+from hub.deliver.delay import Delay
 from hub.deliver.feed import AVAILABILITY, ITEM, Feed
 from hub.deliver.lane import Lane
-from hub.deliver.ledger import COMMAND, DEAD, DRIFT, SENT, Ledger
+from hub.deliver.ledger import COMMAND, DEAD, DELAY, DRIFT, SENT, Ledger
 from hub.errors import ConfigError
 from hub.http import Caller
 from hub.runtime import Runtime
@@ -33,7 +35,7 @@ from hub.sdk import StockSink
 from schemas.catalogue import key_of, partition_for, partition_key, position_topic
 from schemas.records import Availability, Delivered, Item, ItemChannel, StockDrift
 from schemas.registry import LocalSerde, RegistrySerde, Serde
-from streams.places import Places
+from streams.places import Channel, Places, Velocity
 from tests.support import eventually
 from tests.support.toy import Toy, ToySettings, ToyShop, served
 
@@ -54,7 +56,7 @@ class World:
     revision: int = 0
     serde: Serde = field(default_factory=LocalSerde)
 
-    def say(self, sku: str, available: int | None, own: int = 0, channel: str = "") -> None:
+    def say(self, sku: str, available: int | None, own: int = 0, channel: str = "", cause: int = CAUSE) -> None:
         """A new availability."""
         self.revision += 1
         self.write(
@@ -68,7 +70,7 @@ class World:
                 waiting=0,
                 parts=(),
                 own=own,
-                cause_at=CAUSE,
+                cause_at=cause,
                 revision=self.revision,
                 updated_at=CAUSE,
             ),
@@ -104,7 +106,7 @@ def world(kafka: str) -> World:
     client = AdminClient({"bootstrap.servers": kafka})
     there = client.list_topics(timeout=30).topics
     compact = {"cleanup.policy": "compact"}
-    wanted = [NewTopic(topic, 2, 1, config=compact) for topic in (AVAILABILITY, ITEM, SENT)]
+    wanted = [NewTopic(topic, 2, 1, config=compact) for topic in (AVAILABILITY, ITEM, SENT, DELAY)]
     wanted += [NewTopic(DEAD, 2, 1), NewTopic(COMMAND, 1, 1), NewTopic(DRIFT, 2, 1), NewTopic(position_topic(name), 1, 1, config=compact)]
     missing = [topic for topic in wanted if topic.topic not in there]
     for made in client.create_topics(missing).values():
@@ -116,12 +118,12 @@ def world(kafka: str) -> World:
 class Running:
     """A lane in a thread, as hub.deliver.main runs it."""
 
-    def __init__(self, world: World, slot: str = "0", reconcile: float = 3600.0, sink: StockSink[Any] = Toy.sink) -> None:
+    def __init__(self, world: World, slot: str = "0", reconcile: float = 3600.0, sink: StockSink[Any] = Toy.sink, delay: Delay | None = None) -> None:
         self.world, self.stop = world, threading.Event()
         self.error: BaseException | None = None
         caller = Caller(world.channel, Toy, ToySettings(), transport=world.shop.transport)
         self.ledger = Ledger(world.bootstrap, LocalSerde(), world.channel)
-        self.lane = Lane(world.channel, sink, ToySettings(), caller, self.ledger, reconcile=reconcile)
+        self.lane = Lane(world.channel, sink, ToySettings(), caller, self.ledger, reconcile=reconcile, delay=delay)
         self.feed = Feed(world.bootstrap, LocalSerde(), self.lane, self.ledger, world.domain, slot)
         self._thread = threading.Thread(target=self._run)
 
@@ -322,6 +324,35 @@ def test_a_run_to_zero_waits_for_a_person(world: World, monkeypatch: pytest.Monk
         allow.run(Path("hub.yaml"), "nobody", True)
 
 
+def test_the_delay_of_real_puts_is_in_the_log_and_a_restart_hears_it(world: World) -> None:
+    """Eight units sold elsewhere, each some seven seconds before the shop has taken the lower number: one record says eight seconds, and the lane that
+    takes over has nothing to add."""
+    world.shop.stock = {"n-MUG": 50}
+    world.item("MUG")
+    world.say("MUG", 50)
+
+    def told() -> list[tuple[str, int, bool]]:
+        found = [record for record in kafka_reader.read_all(world.bootstrap, DELAY) if record.key == world.channel.encode()]
+        words = [LocalSerde().unframe(DELAY, record.value or b"") for record in found]
+        return [(word.channel, word.delay_ms, word.own) for word in words]
+
+    def sell(down_to: range) -> None:
+        for available in down_to:
+            world.say("MUG", available, cause=time.time_ns() // 1_000_000 - 7000)
+            eventually(lambda now=available: settled(world, MUG=now))
+
+    with Running(world, delay=Delay(world.channel, own=False)) as running:
+        eventually(lambda: world.ledger() and running.lane.idle)
+        sell(range(49, 41, -1))
+        eventually(lambda: told() == [(world.channel, 8000, False)])
+    again = Delay(world.channel, own=False)
+    with Running(world, delay=again) as running:
+        sell(range(41, 33, -1))
+        eventually(lambda: running.lane.idle)
+    assert told() == [(world.channel, 8000, False)]
+    assert again.word(time.time_ns() // 1_000_000) is None
+
+
 def test_drift_is_a_finding_in_the_log(world: World) -> None:
     """Somebody raises a number in the shop: it is put right, and the finding lies in its topic once, keyed by channel and SKU,
     however often the two are compared."""
@@ -401,9 +432,9 @@ def test_killed_after_the_channel_took_the_number(world: World, shop_url: str) -
 
 def test_the_part_runs_a_lane_for_each_channel(world: World, registry: str, shop_url: str) -> None:
     """hub.deliver.main as the supervisor runs it, with a real registry: one channel is right although the other one's shop
-    is not there at all, health names the one in trouble, and a stop ends both."""
+    is not there at all, health names the one in trouble, and a stop ends both. How late the first one lowers its number is measured, as its buffer asks."""
     serde = RegistrySerde(registry)
-    serde.register_all([AVAILABILITY, ITEM, SENT, COMMAND, DRIFT, position_topic(world.domain)])
+    serde.register_all([AVAILABILITY, ITEM, SENT, COMMAND, DELAY, DRIFT, position_topic(world.domain)])
     world.serde = serde
 
     class Own(Toy):
@@ -414,7 +445,8 @@ def test_the_part_runs_a_lane_for_each_channel(world: World, registry: str, shop
     gone = f"{world.channel}-gone"
     urls = {world.channel: shop_url, gone: "http://127.0.0.1:1"}
     channels = {name: ChannelConfig(name, ChannelModel(connector=world.domain), Own, ToySettings(base_url=url)) for name, url in urls.items()}
-    runtime = Runtime(HubConfig(Path("hub.yaml"), model, Places(), channels), "deliver")
+    places = Places({}, {world.channel: Channel((), velocity=Velocity())})
+    runtime = Runtime(HubConfig(Path("hub.yaml"), model, places, channels), "deliver")
     world.shop.stock = {"n-MUG": 9}
     listings = tuple(ItemChannel(channel=name, native_id="n-MUG", native={}, as_of=0) for name in urls)
     world.write(ITEM, Item(sku="MUG", channels=listings, revision=1, updated_at=CAUSE))
@@ -427,6 +459,10 @@ def test_the_part_runs_a_lane_for_each_channel(world: World, registry: str, shop
         eventually(lambda: (runtime.health.look()[1].get(f"lane.{gone}") or {}).get("ok") is False, within=60)
         world.say("MUG", 4)
         eventually(lambda: settled(world, MUG=4), within=60)
+        for available in (3, 2, 1, 0):
+            world.say("MUG", available, cause=time.time_ns() // 1_000_000)
+            eventually(lambda now=available: settled(world, MUG=now), within=60)
+        eventually(lambda: any(record.key == world.channel.encode() for record in kafka_reader.read_all(world.bootstrap, DELAY)), within=60)
         assert runtime.health.look()[1][f"lane.{world.channel}"]["ok"] is True
     finally:
         runtime.stop.set()

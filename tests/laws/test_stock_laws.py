@@ -18,8 +18,8 @@ from hub.errors import Refuse
 from hub.verify.stock import check_availability
 from schemas.catalogue import join_key
 from schemas.codec import decode, encode
-from schemas.records import Claim, CountKept, Entry, Reserve, StockEvent, Tell, Told, TransferEvent
-from streams.places import Channel, Location, Places
+from schemas.records import ChannelDelay, Claim, CountKept, Entry, Reserve, StockEvent, Tell, Told, TransferEvent
+from streams.places import Channel, Location, Places, Velocity
 from streams.step import Fate
 from streams.stock import atlas, counts, invariants, settle
 from streams.stock import state as stock_state
@@ -37,14 +37,23 @@ PLACES = Places(
     },
     {
         "web": Channel(("shop", "depot", "opened"), buffer=1, preorder=3, backorder=2),
-        "till": Channel(("shop", "net")),
+        "till": Channel(("shop", "net"), velocity=Velocity(0.9, 0, 4)),
         "all": Channel(("shelf", "net", "opened", "depot", "shop")),
     },
     {"K": {"A": 2}},
 )
 SPOTS = sorted(PLACES.locations)
+SLOW = ChannelDelay(channel="till", delay_ms=128_000, own=False, updated_at=T0)
+"""So slow that a few units sold elsewhere keep one back."""
 
 minutes = st.integers(0, 60)
+
+
+def fresh(**settings: Any) -> Board:
+    """A board at these places."""
+    board = Board(PLACES, **settings)
+    board.state.tables["internal.deliver.delay", "till"] = SLOW
+    return board
 
 
 def folded(board: Board) -> Counter[tuple[str, str, str]]:
@@ -103,7 +112,7 @@ def test_order_of_arrival_and_repetition_do_not_matter(history: list[StockEvent 
     """Any order, any record twice: the same counters at the end, and the ledger is their fold after every step."""
     ends = []
     for _ in range(3):
-        board = Board(PLACES, complete_on_first_count=True)
+        board = fresh(complete_on_first_count=True)
         board.now = T0 + 2 * HOUR
         arrivals = [*history, *history]
         rng.shuffle(arrivals)
@@ -260,7 +269,7 @@ seeds = st.integers(0, 2**32)
 @given(seeds, st.booleans(), st.sampled_from([1, 2, settle.NAMED]))
 def test_laws_hold_whatever_comes(seed: int, first: bool, named: int) -> None:
     """Any order, each input twice, with days in between: the laws hold after every step, a repetition changes nothing, seq and revisions only grow."""
-    board = Board(PLACES, complete_on_first_count=first)
+    board = fresh(complete_on_first_count=first)
     seqs: Counter[str] = Counter()
     with mock.patch.object(settle, "NAMED", named):
         for record in Story(seed, board.tells):
@@ -320,7 +329,7 @@ def test_an_aged_place_never_adds_more(seed: int) -> None:
 @given(seeds)
 def test_numbers_are_what_an_auditor_computes(seed: int) -> None:
     """With every place read, each channel's number is the one that hub/verify computes from the other records; and all records can be written."""
-    board = Board(PLACES)
+    board = fresh()
     for spot, rules in PLACES.locations.items():
         board.feed(event("complete", 1, spot, id=f"r|0|{spot}", sku="", source=rules.opening or rules.authority))
     for record in Story(seed, board.tells):
@@ -479,7 +488,7 @@ def test_the_sum_of_many_places_is_kept_right(seed: int) -> None:
     boards = []
     for many in (atlas.MANY, 0):
         with mock.patch.object(atlas, "MANY", many):
-            board = Board(PLACES)
+            board = fresh()
         for n, (spot, rules) in enumerate(PLACES.locations.items()):
             if n:  # one stays unknown
                 board.feed(event("complete", 1, spot, id=f"r|0|{spot}", sku="", source=rules.opening or rules.authority))

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from hub.deliver.brake import SMALL
+from hub.deliver.delay import Delay
 from hub.deliver.lane import Lane
 from hub.deliver.ledger import Origin
 from hub.errors import Retry
 from hub.http import Caller
 from hub.sdk import StockSink
-from schemas.records import Allow, Availability, Delivered, Item, ItemChannel, Position, StockDrift
+from schemas.records import Allow, Availability, ChannelDelay, Delivered, Item, ItemChannel, Position, StockDrift
 from tests.support.toy import Toy, ToySettings, ToyShop
 
 START = 1_790_000_000_000
@@ -25,6 +26,7 @@ class Ledger:
         self.all: list[Delivered] = []
         self.letters: list[tuple[Origin, str, str]] = []
         self.findings: list[StockDrift] = []
+        self.delays: list[ChannelDelay] = []
         self.down = False
 
     def write(self, records: Iterable[Delivered]) -> None:
@@ -39,6 +41,11 @@ class Ledger:
             raise Retry("no Kafka")
         self.findings += findings
 
+    def delay(self, word: ChannelDelay) -> None:
+        if self.down:
+            raise Retry("no Kafka")
+        self.delays.append(word)
+
     def dead(self, origin: Origin, reason: str, message: str) -> None:
         self.letters.append((origin, reason, message))
 
@@ -46,8 +53,8 @@ class Ledger:
 class Bench:
     """A lane, its shop, its ledger and its clock. `restart` makes a new lane from what is in the topics."""
 
-    def __init__(self, sink: StockSink[Any] = Toy.sink, polled: bool = True, small: int = SMALL, **stock: int) -> None:
-        self.shop, self.ledger, self.sink, self.small = ToyShop(), Ledger(), sink, small
+    def __init__(self, sink: StockSink[Any] = Toy.sink, polled: bool = True, small: int = SMALL, delay: Delay | None = None, **stock: int) -> None:
+        self.shop, self.ledger, self.sink, self.small, self.delay = ToyShop(), Ledger(), sink, small, delay
         self.shop.stock = {f"n-{sku}": quantity for sku, quantity in stock.items()}
         self.now = 0.0
         self.unified: dict[str, Availability] = {}
@@ -61,7 +68,7 @@ class Bench:
 
     def start(self) -> Lane:
         caller = Caller("toy", Toy, ToySettings(), transport=self.shop.transport, wait=self.pass_time)
-        return Lane("toy", self.sink, ToySettings(), caller, self.ledger, small=self.small, monotonic=lambda: self.now, wall_ms=self.wall)
+        return Lane("toy", self.sink, ToySettings(), caller, self.ledger, small=self.small, delay=self.delay, monotonic=lambda: self.now, wall_ms=self.wall)
 
     def restart(self) -> None:
         self.lane = self.start()

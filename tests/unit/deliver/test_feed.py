@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from hub.deliver import feed, ledger
 from hub.deliver.feed import AVAILABILITY, ITEM, Feed
-from hub.deliver.ledger import COMMAND
+from hub.deliver.ledger import COMMAND, DELAY
 from hub.errors import Retry
 
 POSITIONS = "position.toy"
@@ -39,7 +39,7 @@ class Consumer:
         self.made.append(self)
 
     def list_topics(self, timeout: float) -> Any:
-        return SimpleNamespace(topics=dict.fromkeys((ITEM, POSITIONS, COMMAND), SimpleNamespace(partitions={0: None})))
+        return SimpleNamespace(topics=dict.fromkeys((ITEM, POSITIONS, COMMAND, DELAY), SimpleNamespace(partitions={0: None})))
 
     def consume(self, most: int, timeout: float) -> list[Message]:
         found, self.box = self.box[:most], self.box[most:]
@@ -74,6 +74,9 @@ class Lane:
     def allow(self, record: Any) -> None:
         self.told.append(f"allow {record}")
 
+    def delayed(self, record: Any) -> None:
+        self.told.append(f"delayed {record}")
+
     def restore(self, told: Any) -> None:
         self.told.append("restored")
 
@@ -104,7 +107,7 @@ class Bench:
         self.feed.poll(0.0)
 
 
-ENDS = {AVAILABILITY: Message(AVAILABILITY, 1), **{topic: Message(topic, 0) for topic in (ITEM, POSITIONS, COMMAND)}}
+ENDS = {AVAILABILITY: Message(AVAILABILITY, 1), **{topic: Message(topic, 0) for topic in (ITEM, POSITIONS, COMMAND, DELAY)}}
 
 
 @pytest.fixture
@@ -115,7 +118,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 @pytest.mark.parametrize("last", ENDS)
 def test_a_lane_is_restored_when_everything_has_been_read(last: str, bench: Bench) -> None:
-    """Numbers, listings, polls and decisions: with any of them missing nothing is restored and no offset is committed: a lane that knows little looks
+    """Numbers, listings, polls, decisions and delays: with any of them missing nothing is restored and no offset is committed: a lane that knows little looks
     idle."""
     bench.poll(Message(AVAILABILITY, 0, b"toy|mug", b"7"), *(end for topic, end in ENDS.items() if topic != last))
     assert not bench.feed.restored

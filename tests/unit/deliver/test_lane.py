@@ -122,6 +122,38 @@ def test_a_refused_put_is_not_taken_for_one_that_was_carried_out() -> None:
     assert bench.ledger.told["MUG"].sold == 1
 
 
+def test_a_refused_put_tells_what_became_of_the_lost_one_before_it() -> None:
+    """A put of 1 is lost before it arrives; 2 is read; the channel sells down to 1 and refuses the next put. That 1 is a sale and not the lost put."""
+    bench = Bench(MUG=2)
+    bench.tell("MUG", 2)
+    bench.shop.fail = lambda request: httpx2.Response(503) if request.url.path == "/put" else None
+    bench.say("MUG", 1)
+    bench.lane.work()
+    bench.shop.fail = lambda request: None
+
+    def sell() -> None:
+        bench.shop.before_put = lambda: None
+        bench.shop.stock["n-MUG"] -= 1
+
+    bench.shop.before_put = sell
+    bench.pass_time(60)
+    bench.drain()
+    assert (bench.shop.stock["n-MUG"], bench.ledger.told["MUG"].sold) == (0, 1)
+
+
+def test_a_sale_between_the_first_reading_and_the_first_put_counts() -> None:
+    """The first put of all is refused because the channel has sold: the unit is not given back."""
+    bench = Bench(MUG=5)
+
+    def sell() -> None:
+        bench.shop.before_put = lambda: None
+        bench.shop.stock["n-MUG"] -= 1
+
+    bench.shop.before_put = sell
+    assert bench.tell("MUG", 3) == 2
+    assert bench.ledger.told["MUG"].sold == 1
+
+
 def test_conflicts_without_end_do_not_spin() -> None:
     """A number that never stands still is tried a few times at once, then less often; the lane stays alive for others."""
     bench = Bench(MUG=500, CUP=5)

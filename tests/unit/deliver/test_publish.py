@@ -1,14 +1,12 @@
-"""The publish rule: its vectors, what it may never do, and that the simpler rules oversell where it does not."""
+"""The publish rule: its vectors, and what it may never do. tests/laws/publishing.py lets the lane play with it against a true shelf."""
 
 from __future__ import annotations
-
-import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.deliver.publish import Decision, Odd, Told, decide, publish, settle
+from hub.deliver.publish import Decision, Odd, Told, decide, settle
 
 units = st.integers(0, 50)
 
@@ -88,110 +86,3 @@ def test_settling_moves_towards_the_orders_and_never_past_them(odd_sold: int, od
 def test_a_fresh_sale_is_not_settled_away() -> None:
     """At the odd reading one was unexplained; it has been ordered since, and another one sold: nothing is settled."""
     assert settle(Odd(sold=1, own=0, at=0), 2, 1) == 2
-
-
-# the simulation -------------------------------------------------------------------------------------------------------
-
-
-class World:
-    """A shelf, a store that sells from it and tells at once, and a channel that lowers its own number and tells late.
-    `rule` says what is put when something arrives; readings are compared and set, so none is lost in between."""
-
-    def __init__(self, rule: str, seed: int, units: int = 15, lost: float = 0.0) -> None:
-        self.rng, self.rule, self.lost = random.Random(seed), rule, lost
-        self.shelf = self.hub = self.channel = units
-        self.own = self.oversold = 0
-        self.told = Told(sent=units)
-        self.mail: list[tuple[int, str]] = []
-
-    def put(self, cause: str) -> None:
-        """Tell the channel."""
-        if self.rule == "absolute" or (self.rule == "skip own orders" and cause == "store"):
-            self.channel = max(0, self.hub)
-        elif self.rule == "ours":
-            decision = decide(self.told, self.channel, max(0, self.hub), self.own)
-            if self.lost and self.rng.random() < self.lost:  # the answer is lost, with the request or after it
-                self.told = Told(self.told.sent, decision.sold, decision.put, self.channel)
-                self.channel = decision.put if self.rng.random() < 0.5 else self.channel
-                return
-            self.told, self.channel = Told(decision.put, decision.sold), decision.put
-
-    def tick(self, now: int) -> None:
-        """Mail, then perhaps a sale here and a sale there. What is not known to be told is tried again."""
-        if self.told.pending is not None:
-            self.put("again")
-        for at, cause in sorted(self.mail):
-            if at <= now:
-                self.mail.remove((at, cause))
-                self.hub -= 1
-                self.own += cause == "channel"
-                self.put(cause)
-        if self.rng.random() < 0.05 and self.channel > 0:
-            self.channel -= 1
-            self.oversold += self.shelf <= 0
-            self.shelf -= 1
-            self.mail.append((now + self.rng.choice([1, 2, 5, 12]), "channel"))
-        if self.rng.random() < 0.05 and self.shelf > 0:
-            self.shelf -= 1
-            self.mail.append((now + 1, "store"))
-
-
-def play(rule: str, runs: int = 3000, lost: float = 0.0) -> tuple[int, int]:
-    """Worlds that oversold, and units left unsold, of so many worlds."""
-    bad = left = 0
-    for seed in range(runs):
-        world = World(rule, seed, lost=lost)
-        for now in range(300):
-            world.tick(now)
-        bad += world.oversold > 0
-        left += max(0, world.shelf)
-    return bad, left
-
-
-def test_the_simple_rules_oversell_and_ours_does_not() -> None:
-    """3,000 worlds: a plain absolute put oversells in about 4 %, leaving out puts for own orders in about 18 %, ours in none,
-    and it leaves no more unsold than they do."""
-    absolute, skip, ours = play("absolute"), play("skip own orders"), play("ours")
-    assert 60 < absolute[0] < 200
-    assert 400 < skip[0] < 700
-    assert ours[0] == 0
-    assert ours[1] <= absolute[1] + 3
-
-
-def test_lost_answers_do_not_bring_the_oversell_back() -> None:
-    """One answer in twenty lost, carried out or not: at most a tenth of what the plain put does with every answer."""
-    assert play("ours", lost=0.05)[0] <= play("absolute")[0] / 10
-
-
-class Joined(World):
-    """A world that we join while it sells: orders from before our first put arrive after it. `watchful`: for a while more
-    orders than sales count as sold, as the lane does."""
-
-    def __init__(self, seed: int, watchful: bool) -> None:
-        super().__init__("ours", seed, units=25)
-        self.watchful, self.now = watchful, 0
-
-    def put(self, cause: str) -> None:
-        """Nothing before we joined."""
-        if self.now < 60:
-            return
-        decision = decide(self.told, self.channel, max(0, self.hub), self.own)
-        if self.watchful and self.now < 80:
-            decision = publish(max(decision.sold, self.own), max(0, self.hub), self.own)
-        self.told, self.channel = Told(decision.put, decision.sold), decision.put
-
-    def play(self) -> bool:
-        """Whether it oversells."""
-        for self.now in range(400):
-            if self.now == 60:
-                self.told = Told()
-                self.put("first contact")
-            self.tick(self.now)
-        return self.oversold > 0
-
-
-def test_joining_a_busy_channel_oversells_only_without_watching() -> None:
-    """3,000 worlds joined in mid-trade: without the first while's watch some oversell later, with it none."""
-    careless, careful = (sum(Joined(seed, watchful).play() for seed in range(3000)) for watchful in (False, True))
-    assert careless >= 10
-    assert careful == 0

@@ -15,7 +15,7 @@ from hub.up import Hub
 from streams.disk import OnDisk, RocksStore
 from streams.item.apply import ItemProcessor
 from streams.limits import DlqLimit
-from streams.places import Channel, Location, Position
+from streams.places import Channel, Location, Position, Velocity
 from streams.snapshot import Snapshots
 
 LOCATIONS: dict[str, Any] = {
@@ -100,6 +100,15 @@ def test_what_a_channel_may_sell_is_read_with_groups_and_parts(write: Any) -> No
     assert channels["shop"] == Channel(("paris", "lyon"), 3, 0, 0, None)
 
 
+def test_a_buffer_may_follow_demand(write: Any) -> None:
+    """By its name, or with its settings; what is not said has its usual value."""
+    config = load(write(hub(), policy(buffer="velocity"))).places.channels["shop"]
+    assert (config.velocity, config.buffer, config.percent) == (Velocity(0.99, 0, 20), 0, 0)
+    config = load(write(hub(), policy(buffer={"quantile": 0.999, "at_least": 2}))).places.channels["shop"]
+    assert (config.velocity, config.buffer, config.percent) == (Velocity(0.999, 2, 20), 0, 0)
+    assert load(write(hub(), policy(buffer=3))).places.channels["shop"].velocity is None
+
+
 def policy(groups: dict[str, list[str]] | None = None, **fields: Any) -> dict[str, Any]:
     """Places with one thing about the shop changed."""
     return {**LOCATIONS, "groups": groups or {}, "channels": {**LOCATIONS["channels"], "shop": {"locations": ["dc"], **fields}}}
@@ -154,6 +163,8 @@ def test_a_counting_system_that_is_told(write: Any) -> None:
         (hub(), policy(buffer="ten"), "channels.shop.buffer", "valid integer"),
         (hub(), policy(buffer="100%"), "channels.shop.buffer", "valid integer"),
         (hub(), policy(buffer=-1), "channels.shop.buffer", "greater than or equal"),
+        (hub(), policy(buffer={"quantile": 1}), "channels.shop.buffer", "valid integer"),
+        (hub(), policy(buffer={"at_least": 5, "at_most": 4}), "channels.shop.buffer", "at_least is above at_most of 4"),
         (hub(), policy(floor=5, cap=4), "channels.shop.cap", "below the floor of 5"),
         (hub(), policy({"dc": ["lyon"]}), "groups.dc", "a place has this name already"),
         (hub(), policy({"all": ["lyon", "nowhere"]}), "groups.all", "no place 'nowhere'"),

@@ -53,6 +53,8 @@ class State(dict[tuple[str, str], Any]):
         self.processor = processor
         self.members: dict[tuple[str, str], set[str]] = {}
         self.memo: dict[Any, Any] = {}
+        self.tables: dict[tuple[str, str], Any] = {}
+        """What lies in the tables, by topic and index key."""
 
     def get(self, topic: str, key: str) -> Any:  # type: ignore[override]
         return super().get((topic, key))
@@ -61,7 +63,8 @@ class State(dict[tuple[str, str], Any]):
         return sorted(self.members.get((topic, aggregate), ()))
 
     def find(self, table: str, index: str) -> Any:
-        raise AssertionError("stock has no tables")
+        assert table in [known.topic for known in self.processor.tables]
+        return self.tables.get((table, index))
 
     def decode(self, topic: str, data: bytes) -> Any:
         raise AssertionError("stock keeps no originals")

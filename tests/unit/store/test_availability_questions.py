@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
+from msgspec.structs import replace
 
 from hub.api.availability import explain
 from hub.store.tables import moment
 from schemas.codec import to_json
-from schemas.records import Availability, AvailabilityPart
+from schemas.records import Availability, AvailabilityPart, BufferReason
 from streams.places import Channel, Location, Places
 from streams.stock.availability import Waiting, buffer_of, number
 from streams.stock.availability import offer as offered
@@ -68,6 +69,22 @@ def test_a_part_is_kept_back_below_a_cap() -> None:
         "market is never told more than the cap of 50.",
         "market may sell 50 units.",
     ]
+
+
+def test_a_buffer_that_follows_demand() -> None:
+    """How fast it sells, how late the channel knows, how sure it shall be; or that nobody knows yet how late."""
+    reason = BufferReason(sold_per_hour=41_588, delay_ms=64_000, quantile=990_000)
+    answer = explained(offer("MUG", "shop", 7, {"lyon": 10}, buffer=3, buffer_reason=reason))
+    assert answer["buffer_reason"] == {"sold_per_hour": 41_588, "delay_ms": 64_000, "quantile": 990_000}
+    assert steps(answer)[2] == ("buffer", 3, 7)
+    assert (
+        words(answer)[2]
+        == "41.6 units an hour are sold of which shop learns 64 s later, and at 99 % of all moments it shall sell none twice: 3 units are kept back."
+    )
+
+    fresh = explained(offer("MUG", "shop", 9, {"lyon": 10}, buffer=1, buffer_reason=replace(reason, delay_ms=None)))
+    assert words(fresh)[2] == "How long shop goes on selling what is sold has not been measured yet: 1 unit is kept back."
+    assert explained(offer("MUG", "shop", 9, {"lyon": 10}, buffer=1))["buffer_reason"] is None
 
 
 def test_below_the_floor() -> None:
