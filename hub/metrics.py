@@ -43,7 +43,10 @@ deliver_held_back = Gauge("crossdock_deliver_held_back", "Listings whose 0 waits
 facts_told = Counter("crossdock_facts_told", "Facts told to a system that counts a place, by result", ["channel", "result"])
 facts_waiting = Gauge("crossdock_facts_waiting", "Facts that a system which counts a place has yet to be told of", ["channel"])
 stock_drift = Counter("crossdock_stock_drift", "Numbers in a channel that nobody can explain, by what they look like", ["channel", "kind"])
+put_right = Counter("crossdock_deliver_put_right", "Findings in a channel after which it was told the right number again", ["channel"])
 
 # --- store, supervision
+audit_differences = Gauge("crossdock_audit_differences", "Numbers of the hub's own that disagree with each other, 0 when all is well", ["kind"])
+audit_checked = Counter("crossdock_audit_checked", "Records that the auditor has compared")
 store_rows = Counter("crossdock_store_rows", "Rows written to the SQL store", ["table"])
 part_restarts = Counter("crossdock_part_restarts", "Times a part was started again", ["part"])

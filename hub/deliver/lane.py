@@ -529,6 +529,8 @@ class Lane:
         sku.reported = finding.finding_id
         self._found[finding.finding_id] = replace(finding, compensated=compensated)
         metrics.stock_drift.labels(self.channel, finding.kind).inc()
+        if compensated:
+            metrics.put_right.labels(self.channel).inc()
         log.warning("sink-drift", channel=self.channel, sku=finding.sku, kind=finding.kind, units=finding.units)
 
     def _put(self, plans: Sequence[Plan]) -> None:

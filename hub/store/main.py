@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 import stamina
@@ -16,6 +16,7 @@ from hub import metrics
 from hub.errors import Retry
 from hub.kafka import spans
 from hub.runtime import Runtime
+from hub.store.audit import EVERY, Auditor, Findings
 from hub.store.tables import PROJECTIONS
 from hub.store.writer import Overtaken, Told, connect, offsets, shortage_units, write
 from schemas.catalogue import split_key
@@ -25,6 +26,8 @@ T = TypeVar("T")
 SUM_EVERY = 5.0
 """Seconds between two looks at what is short, over the whole table."""
 TOPICS = tuple(p.topic for p in PROJECTIONS)
+SKU_AT = {p.topic: p.key.index("sku") for p in PROJECTIONS if "sku" in p.key and len(p.key) > 1}
+"""Which part of the key of what the auditor looks at is the SKU."""
 MOST = 2000
 GATHER = 0.1
 """Seconds for which a batch is gathered: a transaction in SQL costs the same for one row as for a hundred, and nobody waits for the copy."""
@@ -40,6 +43,7 @@ class Follower:
     def __init__(self, bootstrap: str, serde: Serde, engine: Engine) -> None:
         self._bootstrap, self._serde, self._engine = bootstrap, serde, engine
         self._at: dict[tuple[str, int], int] = {}
+        self._changed: dict[str, None] = {}
         self._consumer = self._reading()
 
     def seek(self) -> None:
@@ -49,7 +53,7 @@ class Follower:
 
     def _reading(self) -> Consumer:
         """A new consumer each time: an old one might still tell where it stood before."""
-        admin = AdminClient({"bootstrap.servers": self._bootstrap})  # its futures live no longer than itself
+        admin = self._admin()
         try:
             found = {topic: future.result(10) for topic, future in admin.describe_topics(TopicCollection(list(TOPICS))).items()}
             partitions = {topic: len(d.partitions) for topic, d in found.items()}
@@ -69,6 +73,10 @@ class Follower:
         )
         consumer.assign([TopicPartition(t, p, o) for (t, p), o in self._at.items()])
         return consumer
+
+    def _admin(self) -> AdminClient:
+        """A new one each time: its futures live no longer than itself."""
+        return AdminClient({"bootstrap.servers": self._bootstrap})
 
     def step(self, timeout: float = 0.1) -> int:
         """Take what is there (waiting `timeout` seconds at most for the first) and write it. Returns rows written.
@@ -92,7 +100,25 @@ class Follower:
         self._at.update(after)
         for topic, found in batch.items():
             metrics.store_rows.labels(topic).inc(len(found))
+            if topic in SKU_AT:
+                self._changed.update(dict.fromkeys(told.key[SKU_AT[topic]] for told in found))
         return rows
+
+    def changed(self) -> Collection[str]:
+        """SKUs of which something was written since this was last asked, the oldest first."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def ends(self) -> Mapping[tuple[str, int], int]:
+        """Where the log of each partition ends now, whatever of it is committed. Raises Retry."""
+        try:
+            return {place: end for place, (_, end) in spans(self._admin(), [TopicPartition(*place) for place in self._at]).items()}
+        except KafkaException as error:
+            raise Retry(f"Kafka does not tell where its topics end ({error.args[0].name()})") from None
+
+    def passed(self, ends: Mapping[tuple[str, int], int]) -> bool:
+        """Whether everything before these is written."""
+        return all(self._at.get(place, 0) >= end for place, end in ends.items())
 
     def lag(self) -> int:
         """Records between what is written and what is committed in the topics."""
@@ -129,6 +155,8 @@ def run(runtime: Runtime) -> None:
     engine = _until_there(lambda: connect(config.sql_url), runtime)
     serde = RegistrySerde(config.registry_url)
     follower = _until_there(lambda: Follower(config.bootstrap, serde, engine), runtime)
+    findings = Findings(config.bootstrap, serde)
+    watch = Watch(follower, Auditor(engine, config.places, findings.tell), runtime)
     moved_at, summed_at, unsummed, lost = time.monotonic(), -SUM_EVERY, True, False
     while not runtime.stop.is_set():
         try:
@@ -153,10 +181,35 @@ def run(runtime: Runtime) -> None:
             runtime.stop.wait(0.5)
             lost = True
             continue
+        watch.look()
         lag = follower.lag()
         moved_at = time.monotonic() if rows or not lag else moved_at
         runtime.health.beat("store", time.monotonic() - moved_at < 15, f"lag {lag}")
     follower.close()
+    findings.close()
+
+
+class Watch:
+    """Has the auditor look, at its times. It never holds up the copy: what it cannot ask or tell now is for its next round."""
+
+    def __init__(self, follower: Follower, auditor: Auditor, runtime: Runtime) -> None:
+        self._follower, self._auditor, self._runtime = follower, auditor, runtime
+        self._ends: Mapping[tuple[str, int], int] | None = None
+        self._looked_at = time.monotonic()
+
+    def look(self) -> None:
+        """A round, if it is time for one."""
+        self._auditor.changed(self._follower.changed())
+        if time.monotonic() - self._looked_at < EVERY:
+            return
+        self._looked_at = time.monotonic()
+        ends, self._ends = self._ends, None
+        try:
+            self._auditor.round(passed=ends is not None and self._follower.passed(ends))
+            self._ends = self._follower.ends()
+        except Retry as error:
+            self._runtime.log.warning("audit-waits", why=str(error))
+        self._runtime.health.beat("audit", True, self._auditor.detail())
 
 
 def _until_there(connecting: Callable[[], T], runtime: Runtime) -> T:

@@ -16,11 +16,14 @@ from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, MetaD
 
 from schemas.codec import to_json
 from schemas.records import Availability, Item, Order, Stock, StockChange
+from schemas.records.stock import Counter
 from streams.item.state import fold
 
-LAYOUT = 2
+LAYOUT = 3
 NEWEST = 100
 """Entries of the ledger that are kept of each item at each place: what happened last. All of them are in the topic."""
+COUNTERS: tuple[Counter, ...] = ("on_hand", "allocated", "reserved", "damaged", "quality_control", "missing")
+LEDGER = "event.stock-change"
 LONGEST = 512
 """Characters of an entry's id that fit an index whatever they are; a longer one is known by its hash."""
 
@@ -87,6 +90,16 @@ ledger = Table(
 )
 Index("ix_ledger_newest", ledger.c.sku, ledger.c.location, ledger.c.log_offset)
 
+sums = Table(
+    "ledger_sums",
+    metadata,
+    Column("sku", String(255), primary_key=True),
+    Column("location", String(64), primary_key=True),
+    *(Column(counter, BigInteger, nullable=False) for counter in COUNTERS),
+    Column("log_offset", BigInteger, nullable=False),
+)
+"""All entries of the ledger added up, also those that are no longer kept; log_offset is that of the last one that is in the sums."""
+
 availability = Table(
     "availability",
     metadata,
@@ -105,6 +118,7 @@ progress = Table(
     Column("partition", Integer, primary_key=True),
     Column("layout", Integer, nullable=False),
     Column("topic_id", String(64), nullable=False),
+    Column("first_offset", BigInteger, nullable=False),
     Column("next_offset", BigInteger, nullable=False),
     Column("lag", BigInteger, nullable=False),
     Column("at", _when(), nullable=False),
@@ -172,5 +186,5 @@ PROJECTIONS: tuple[Projection, ...] = (
     Projection("unified.order", orders, ("order_id",), _order),
     Projection("unified.stock", stock, ("sku", "location"), _stock),
     Projection("unified.availability", availability, ("channel", "sku"), _availability),
-    Projection("event.stock-change", ledger, ("sku", "location"), _entry, NEWEST),
+    Projection(LEDGER, ledger, ("sku", "location"), _entry, NEWEST),
 )

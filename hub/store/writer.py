@@ -14,14 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Delete, Engine, Table, bindparam, create_engine, delete, event, func, insert, inspect, select, update
+from sqlalchemy import Connection, Delete, Engine, Table, bindparam, create_engine, delete, event, func, insert, inspect, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from hub.errors import Retry
-from hub.store.tables import LAYOUT, PROJECTIONS, Projection, metadata, progress, stock
+from hub.store.tables import COUNTERS, LAYOUT, LEDGER, PROJECTIONS, Projection, metadata, progress, stock, sums
 
 BY_TOPIC: Mapping[str, Projection] = {p.topic: p for p in PROJECTIONS}
+KEYS: Final = 500
+"""Keys in one question."""
 WHOLE: Final[Mapping[tuple[str, int], tuple[int, int]]] = MappingProxyType({})
 
 
@@ -109,7 +111,7 @@ def offsets(
     try:
         return _offsets(engine, topic_ids, partitions, spans)
     except OperationalError as error:
-        raise _away(error) from None
+        raise away(error) from None
 
 
 def _offsets(
@@ -121,6 +123,8 @@ def _offsets(
             rows = [r for (topic, _), r in stored.items() if topic == projection.topic]
             if any(r.topic_id != topic_ids[projection.topic] or r.layout != LAYOUT or _cut_off(r, spans) for r in rows):
                 sql.execute(delete(projection.table))
+                if projection.topic == LEDGER:
+                    sql.execute(delete(sums))
                 sql.execute(delete(progress).where(progress.c.topic == projection.topic))
         kept = {(r.topic, r.partition): int(r.next_offset) for r in sql.execute(select(progress))}
         for topic, n in partitions.items():
@@ -130,7 +134,7 @@ def _offsets(
                     _start(sql, topic, p, topic_ids[topic], first)
                 elif kept[(topic, p)] < first:
                     here = (progress.c.topic == topic, progress.c.partition == p, progress.c.next_offset < first)
-                    sql.execute(update(progress).where(*here).values(next_offset=first))
+                    sql.execute(update(progress).where(*here).values(first_offset=first, next_offset=first))
                 kept[(topic, p)] = max(first, kept.get((topic, p), 0))
     return kept
 
@@ -142,7 +146,8 @@ def _cut_off(row: Any, spans: Mapping[tuple[str, int], tuple[int, int]]) -> bool
 
 
 def _start(sql: Connection, topic: str, partition: int, topic_id: str, first: int) -> None:
-    row = {"topic": topic, "partition": partition, "layout": LAYOUT, "topic_id": topic_id, "next_offset": first, "lag": 0, "at": datetime.now(UTC)}
+    row = {"topic": topic, "partition": partition, "layout": LAYOUT, "topic_id": topic_id, "first_offset": first, "next_offset": first, "lag": 0}
+    row["at"] = datetime.now(UTC)
     try:
         with sql.begin_nested():
             sql.execute(insert(progress).values(row))
@@ -167,10 +172,10 @@ def write(engine: Engine, batch: Mapping[str, Sequence[Told]], moved: Mapping[tu
                     raise Overtaken(f"{topic} {partition} is no longer at {before}")
             return sum(_apply(sql, BY_TOPIC[topic], rows) for topic, rows in batch.items())
     except OperationalError as error:
-        raise _away(error) from None
+        raise away(error) from None
 
 
-def _away(error: OperationalError) -> Retry:
+def away(error: OperationalError) -> Retry:
     """Only the kind of error: its words may hold rows."""
     return Retry(f"the SQL store does not answer ({type(error.orig).__name__})")
 
@@ -184,7 +189,9 @@ def shortage_units(engine: Engine) -> int:
         raise Retry(f"the SQL store does not answer ({type(error.orig).__name__})") from None
 
 
-def _apply(sql: Connection, projection: Projection, rows: Iterable[Told]) -> int:
+def _apply(sql: Connection, projection: Projection, rows: Sequence[Told]) -> int:
+    if projection.topic == LEDGER:
+        _add_up(sql, rows)
     return _latest(sql, projection, rows) if projection.keep is None else _newest(sql, projection, projection.keep, rows)
 
 
@@ -217,6 +224,27 @@ def _newest(sql: Connection, projection: Projection, keep: int, rows: Iterable[T
         sql.execute(_dialect(sql).insert(projection.table).on_conflict_do_nothing(), values)
         sql.execute(_older(projection, keep), [dict(zip(map(_bound, projection.key), key, strict=True)) for key in newest])
     return len(values)
+
+
+def _add_up(sql: Connection, rows: Iterable[Told]) -> None:
+    """Every entry goes into the sums of its item at its place, once: all of one key are in one partition, so its offsets only rise."""
+    entries: dict[tuple[str, ...], list[Told]] = defaultdict(list)
+    for told in rows:
+        if told.record is not None:
+            entries[tuple(told.key)].append(told)
+    keys = list(entries)
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for start in range(0, len(keys), KEYS):
+        known = select(sums).where(tuple_(sums.c.sku, sums.c.location).in_(keys[start : start + KEYS]))
+        found.update({(row.sku, row.location): dict(row._mapping) for row in sql.execute(known)})
+    for key, of_key in entries.items():
+        row = found.setdefault(key, {"sku": key[0], "location": key[1], **dict.fromkeys(COUNTERS, 0), "log_offset": -1})
+        for told in of_key:
+            if told.record is not None and told.offset > row["log_offset"]:
+                row[told.record.counter] += told.record.quantity
+                row["log_offset"] = told.offset
+    if found:
+        _upsert(sql, sums, ("sku", "location"), list(found.values()))
 
 
 def _older(projection: Projection, keep: int) -> Delete:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 Outcome = Literal["accepted", "refused", "unchanged", "unknown", "held"]
-DriftKind = Literal["channel_edit", "unexplained", "untold", "unreferenced_sale", "aged_feed", "two_authorities"]
+DriftKind = Literal["channel_edit", "unexplained", "untold", "unreferenced_sale", "aged_feed", "two_authorities", "ledger", "published"]
 TellOutcome = Literal["sending", "accepted", "refused", "lost"]
 
 
@@ -69,19 +69,20 @@ class Delivered(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class StockDrift(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A number in a channel that is not what it should be, and that no order explains."""
+    """A number in a channel, or of our own, that is not what it should be, and that no order explains."""
 
     # of the number that was left there and of what became of it: the same difference found again is the same finding
     finding_id: str
-    # channel
+    # channel; empty where it is no channel's number but the hub's own
     channel: str
     # item
     sku: str
     # channel_edit: somebody changed it in the channel; unexplained: its sales and its orders differ; untold: it does not know of a fact;
     # unreferenced_sale: rung up beside a hand-over that it was told of; aged_feed: a place was not read for too long; two_authorities: a number of a
-    # system that does not count the place any more
+    # system that does not count the place any more; ledger: a counter is not the sum of its entries; published: a channel's number does not follow from
+    # the counters
     kind: DriftKind
-    # what the channel should have shown
+    # what the channel, or the record, should have shown
     expected: int
     # what it showed when that was first seen
     found: int
@@ -93,6 +94,8 @@ class StockDrift(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at: int
     # the channel has the right number again, or is told it next
     compensated: bool
+    # place; null where it is about all of them
+    location: str | None = None
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, gc=False):

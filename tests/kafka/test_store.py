@@ -476,3 +476,46 @@ def test_tables_of_another_version_are_made_anew(engine: Engine) -> None:
     look(url).dispose()
     assert (rows(engine, stock), rows(engine, progress)) == ([], [])
     assert offsets(engine, IDS, ONE)[("unified.stock", 0)] == 0
+
+
+def test_a_record_that_disagrees_with_its_ledger_is_found(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the part's own rounds, over a real broker: a finding in event.stock-drift, once, the gauge, and a healthy part that says so."""
+    from types import SimpleNamespace
+
+    import structlog
+    from confluent_kafka import Producer
+
+    from hub import metrics
+    from hub.kafka import apply_topics, read_all
+    from hub.store import main
+    from hub.store.audit import Auditor, Findings
+    from schemas.catalogue import key_of
+    from schemas.registry import LocalSerde
+    from streams.places import Places
+
+    serde, words = LocalSerde(), []
+    monkeypatch.setattr(main, "EVERY", 0.0)
+    with Kafka(tmp_path / "audited") as broker:
+        apply_topics(broker.bootstrap, (), 2)
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        came = StockChange(entry_id="came", sku="MUG", location="lyon", kind="received", quantity=5, counter="on_hand", cause="delivery", at=1)
+        for topic, record in (("event.stock-change", came), ("unified.stock", level(7))):
+            producer.produce(topic, serde.frame(topic, record), key=key_of(topic, record))
+        producer.flush(10)
+        follower, findings = following(broker.bootstrap, serde, engine), Findings(broker.bootstrap, serde)
+        runtime = SimpleNamespace(health=SimpleNamespace(beat=lambda *word: words.append(word)), log=structlog.get_logger())
+        watch = main.Watch(follower, Auditor(engine, Places(), findings.tell), runtime)  # type: ignore[arg-type]
+
+        def told() -> list[Any]:
+            follower.step()
+            watch.look()
+            return [serde.unframe(r.topic, r.value) for r in read_all(broker.bootstrap, "event.stock-drift") if r.value is not None]
+
+        (finding,) = eventually(told)
+        assert [len(told()) for _ in range(3)] == [1, 1, 1]
+        follower.close()
+        findings.close()
+
+    assert (finding.kind, finding.sku, finding.location, finding.expected, finding.found) == ("ledger", "MUG", "lyon", 5, 7)
+    assert metrics.audit_differences.labels("ledger")._value.get() == 1
+    assert words[-1] == ("audit", True, "1 differences")

@@ -484,7 +484,7 @@ def test_drift_is_found_and_mended() -> None:
     bench.now += 61
     bench.orders_polled()
     bench.drain()
-    raised, lowered = counted("channel_edit"), counted("unexplained")
+    raised, lowered, mended = counted("channel_edit"), counted("unexplained"), metrics.put_right.labels("toy")._value.get()
     bench.shop.stock["n-MUG"] = 12
     bench.now += 61
     bench.drain()
@@ -506,6 +506,7 @@ def test_drift_is_found_and_mended() -> None:
     bench.drain()
     assert bench.shop.stock["n-MUG"] == 9
     assert counted("unexplained") == lowered + 1
+    assert metrics.put_right.labels("toy")._value.get() == mended + 2
     for _ in range(10):
         bench.now += 61
         bench.orders_polled()

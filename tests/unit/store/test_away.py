@@ -20,6 +20,7 @@ from hub.store import main
 from hub.store.tables import metadata, progress, stock
 from hub.store.writer import Told, connect, offsets, shortage_units, write
 from schemas.records import Stock
+from streams.places import Places
 
 IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
 ONE = dict.fromkeys(IDS, 1)
@@ -145,6 +146,9 @@ def test_the_part_goes_on_after_a_lock(engine: Engine, other: sqlite3.Connection
         def lag(self) -> int:
             return 0
 
+        def changed(self) -> list[str]:
+            return []
+
         def close(self) -> None:
             pass
 
@@ -154,7 +158,8 @@ def test_the_part_goes_on_after_a_lock(engine: Engine, other: sqlite3.Connection
     monkeypatch.setattr(main, "RegistrySerde", lambda _: None)
     health = SimpleNamespace(beat=lambda _, ok, text: beats.append((ok, text)))
 
-    main.run(SimpleNamespace(config=SimpleNamespace(sql_url="", bootstrap="", registry_url=""), stop=stop, health=health, log=structlog.get_logger()))  # type: ignore[arg-type]
+    config = SimpleNamespace(sql_url="", bootstrap="127.0.0.1:1", registry_url="", places=Places())
+    main.run(SimpleNamespace(config=config, stop=stop, health=health, log=structlog.get_logger()))  # type: ignore[arg-type]
 
     assert beats == [(False, "the SQL store does not answer (OperationalError)"), (True, "lag 0")]
     assert found(engine) == ([3], 5)

@@ -16,7 +16,7 @@ from hub.errors import Retry
 from hub.store import main
 from hub.store.tables import LONGEST, NEWEST, ledger, progress, stock
 from hub.store.writer import Told, connect, look, offsets, write
-from tests.unit.store.told import AT, IDS, Teller, entry, level
+from tests.unit.store.told import AT, IDS, PLACES, Teller, entry, level
 
 ONE = dict.fromkeys(IDS, 1)
 LEDGER = ("event.stock-change", 0)
@@ -99,7 +99,9 @@ def test_a_batch_is_a_handful_of_statements(engine: Engine) -> None:
 
     teller.tell(*(entry(n, sku=f"S{n % 200}") for n in range(1000)))
 
-    assert [(statement.split()[0], many) for statement, many in statements] == [("UPDATE", False), ("INSERT", True), ("DELETE", True)]
+    assert [(statement.split()[0], many) for statement, many in statements] == [
+        ("UPDATE", False), ("SELECT", False), ("INSERT", True), ("INSERT", True), ("DELETE", True),
+    ]  # fmt: skip
 
 
 def test_deleting_walks_an_index(engine: Engine) -> None:
@@ -171,6 +173,9 @@ def test_an_offset_that_is_gone_is_looked_for_again(engine: Engine, monkeypatch:
         def lag(self) -> int:
             return 0
 
+        def changed(self) -> list[str]:
+            return []
+
         def close(self) -> None:
             pass
 
@@ -179,7 +184,8 @@ def test_an_offset_that_is_gone_is_looked_for_again(engine: Engine, monkeypatch:
     monkeypatch.setattr(main, "RegistrySerde", lambda _: None)
     health = SimpleNamespace(beat=lambda *_: None)
 
-    main.run(SimpleNamespace(config=SimpleNamespace(sql_url="", bootstrap="", registry_url=""), stop=stop, health=health, log=structlog.get_logger()))  # type: ignore[arg-type]
+    config = SimpleNamespace(sql_url="", bootstrap="127.0.0.1:1", registry_url="", places=PLACES)
+    main.run(SimpleNamespace(config=config, stop=stop, health=health, log=structlog.get_logger()))  # type: ignore[arg-type]
 
     assert steps == ["step", "seek", "step"]
 
