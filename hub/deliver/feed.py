@@ -13,22 +13,18 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from hub import metrics
+from hub.deliver.consume import COMMIT_SECONDS, commit, consume, member, origin_of, reader, whole
 from hub.deliver.lane import Lane
-from hub.deliver.ledger import COMMAND, DELAY, Ledger, Origin
-from hub.errors import Refuse, Retry
+from hub.deliver.ledger import COMMAND, DELAY, Ledger
+from hub.errors import Refuse
 from schemas.catalogue import position_topic, split_key
 from schemas.registry import Serde
 
 AVAILABILITY = "unified.availability"
 ITEM = "unified.item"
-MOST = 2000
-COMMIT_SECONDS = 0.5
-SECONDS = 10.0
-log = structlog.get_logger()
 
 
 class Feed:
@@ -38,19 +34,7 @@ class Feed:
         self._serde, self._lane, self._ledger = serde, lane, ledger
         self._group_id = f"deliver.{lane.channel}"
         self._positions = position_topic(domain)
-        common = {"bootstrap.servers": bootstrap, "isolation.level": "read_committed", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-        self._group = Consumer(
-            {
-                **common,
-                "group.id": self._group_id,
-                "group.instance.id": f"{self._group_id}.{slot}",  # the same place restarted owns the same partitions at once
-                "partition.assignment.strategy": "range",
-                "session.timeout.ms": 10000,
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-            }
-        )
-        self._tail = Consumer({**common, "group.id": f"{self._group_id}.tail", "enable.partition.eof": True, "fetch.wait.max.ms": 100})
+        self._group, self._tail = member(bootstrap, self._group_id, slot), reader(bootstrap, self._group_id)
         self._prefix = f"{lane.channel}|".encode()
         self._ours: set[int] = set()
         self._missing: set[int] = set()
@@ -65,17 +49,7 @@ class Feed:
         self._start()
 
     def _start(self) -> None:
-        try:
-            topics = self._tail.list_topics(timeout=SECONDS).topics
-            wanted = [
-                TopicPartition(topic, partition, OFFSET_BEGINNING)
-                for topic in (ITEM, self._positions, COMMAND, DELAY)
-                for partition in topics[topic].partitions
-            ]
-        except KafkaException as error:
-            raise Retry(f"Kafka: {error.args[0].name()}") from None
-        except KeyError as error:
-            raise Retry(f"topic {error} does not exist yet") from None
+        wanted = whole(self._tail, (ITEM, self._positions, COMMAND, DELAY))
         self._unread = {(place.topic, place.partition) for place in wanted}
         self._tail.assign(wanted)
         self._group.subscribe([AVAILABILITY], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
@@ -105,11 +79,11 @@ class Feed:
     def poll(self, timeout: float) -> None:
         """Take what is there; wait `timeout` seconds at most for the first record. Retry: registry or Kafka is away; what
         was taken is kept and offered again."""
-        self._behind.extend(self._consume(self._tail, 0.0))
+        self._behind.extend(consume(self._tail, 0.0, self._group_id))
         while self._behind:
             self._take(self._behind[0])
             self._behind.popleft()
-        self._left.extend(self._consume(self._group, timeout if not self._left else 0.0))
+        self._left.extend(consume(self._group, timeout if not self._left else 0.0, self._group_id))
         while self._left:
             self._availability(self._left[0])
             self._left.popleft()
@@ -118,23 +92,6 @@ class Feed:
             self._lane.restore(self._ledger.load())
             self._loaded = True
         self._commit()
-
-    def _consume(self, consumer: Consumer, timeout: float) -> list[Message]:
-        messages = consumer.consume(1, timeout)
-        if messages:
-            messages += consumer.consume(MOST, 0.0)
-        out = []
-        for message in messages:
-            error = message.error()
-            if error is None:
-                out.append(message)
-            elif error.fatal():
-                raise KafkaException(error)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                out.append(message)
-            else:
-                log.warning("feed-error", group=self._group_id, error=error.name())
-        return out
 
     def _take(self, message: Message) -> None:
         """Items, positions, decisions, measured delays."""
@@ -184,25 +141,10 @@ class Feed:
         self._commit_at = now + COMMIT_SECONDS
         metrics.consumer_lag.labels(self._group_id, AVAILABILITY, "all").set(self._lane.waiting)
         news = {partition: offset for partition, offset in self._reached.items() if self._committed.get(partition) != offset}
-        if not news or not self._lane.idle:
-            return
-        try:
-            self._group.commit(offsets=[TopicPartition(AVAILABILITY, partition, offset) for partition, offset in news.items()], asynchronous=True)
-        except KafkaException as error:
-            log.warning("feed-commit", group=self._group_id, error=error.args[0].name())
-            return
-        self._committed.update(news)
+        if news and self._lane.idle and commit(self._group, AVAILABILITY, news, self._group_id):
+            self._committed.update(news)
 
     def close(self) -> None:
         """Leave; as a static member the place is kept for a while."""
         self._group.close()
         self._tail.close()
-
-
-def origin_of(message: Message, key: object, value: object) -> Origin:
-    """Where a message lies, for its dead letter."""
-    headers = message.headers() or []
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    kept = [(name, head if isinstance(head, bytes) else (head or "").encode()) for name, head in pairs]
-    place = (message.topic() or "", message.partition() or 0, message.offset() or 0)
-    return Origin(*place, key if isinstance(key, bytes) else None, value if isinstance(value, bytes) else None, kept, message.timestamp()[1])

@@ -11,18 +11,17 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
-from hub.deliver.feed import COMMIT_SECONDS, ITEM, MOST, SECONDS, origin_of
+from hub.deliver.consume import COMMIT_SECONDS, commit, consume, member, origin_of, reader, whole
+from hub.deliver.feed import ITEM
 from hub.deliver.ledger import TOLD, Ledger
 from hub.deliver.tell import Teller
-from hub.errors import Refuse, Retry, Stop
+from hub.errors import Refuse, Stop
 from schemas.catalogue import split_key
 from schemas.registry import Serde
 
 COMMANDS = "command.tell"
-log = structlog.get_logger()
 
 
 class TellFeed:
@@ -31,19 +30,7 @@ class TellFeed:
     def __init__(self, bootstrap: str, serde: Serde, teller: Teller, ledger: Ledger, slot: str) -> None:
         self._serde, self._teller, self._ledger = serde, teller, ledger
         self._group_id = f"deliver.{teller.channel}.tell"
-        common = {"bootstrap.servers": bootstrap, "isolation.level": "read_committed", "enable.auto.commit": False, "enable.partition.eof": True}
-        self._group = Consumer(
-            {
-                **common,
-                "auto.offset.reset": "earliest",
-                "group.id": self._group_id,
-                "group.instance.id": f"{self._group_id}.{slot}",  # the same place restarted owns the same partitions at once
-                "partition.assignment.strategy": "range",
-                "session.timeout.ms": 10000,
-                "fetch.wait.max.ms": 100,
-            }
-        )
-        self._tail = Consumer({**common, "auto.offset.reset": "earliest", "group.id": f"{self._group_id}.tail", "fetch.wait.max.ms": 100})
+        self._group, self._tail = member(bootstrap, self._group_id, slot), reader(bootstrap, self._group_id)
         self._prefix = f"{teller.channel}|".encode()
         self._ours: set[int] = set()
         self._unread: set[tuple[str, int]] = set()
@@ -53,15 +40,9 @@ class TellFeed:
         self._assigned = self._restored = False
         self._left: deque[Message] = deque()
         self._behind: deque[Message] = deque()
-        self._items = self._where(ITEM)
+        self._items = whole(self._tail, (ITEM,))
         self._read([])
         self._group.subscribe([COMMANDS], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke)
-
-    def _where(self, topic: str) -> list[TopicPartition]:
-        try:
-            return [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in self._tail.list_topics(topic, timeout=SECONDS).topics[topic].partitions]
-        except KafkaException as error:
-            raise Retry(f"Kafka: {error.args[0].name()}") from None
 
     def _read(self, partitions: Sequence[int]) -> None:
         """Items, and what has been told in these partitions, from the beginning."""
@@ -97,11 +78,11 @@ class TellFeed:
     def poll(self, timeout: float) -> None:
         """Take what is there; wait `timeout` seconds at most for the first record. Retry: registry or Kafka is away; what was
         taken is kept and offered again."""
-        self._behind.extend(self._consume(self._tail, 0.0))
+        self._behind.extend(consume(self._tail, 0.0, self._group_id))
         while self._behind:
             self._take(self._behind[0])
             self._behind.popleft()
-        self._left.extend(self._consume(self._group, timeout if not self._left else 0.0))
+        self._left.extend(consume(self._group, timeout if not self._left else 0.0, self._group_id))
         while self._left:
             self._command(self._left[0])
             self._left.popleft()
@@ -109,21 +90,6 @@ class TellFeed:
             self._teller.restored()
             self._restored = True
         self._commit()
-
-    def _consume(self, consumer: Consumer, timeout: float) -> list[Message]:
-        messages = consumer.consume(1, timeout)
-        if messages:
-            messages += consumer.consume(MOST, 0.0)
-        out = []
-        for message in messages:
-            error = message.error()
-            if error is None or error.code() == KafkaError._PARTITION_EOF:
-                out.append(message)
-            elif error.fatal():
-                raise KafkaException(error)
-            else:
-                log.warning("feed-error", group=self._group_id, error=error.name())
-        return out
 
     def _take(self, message: Message) -> None:
         """Items, and what has become of facts."""
@@ -168,14 +134,8 @@ class TellFeed:
         self._commit_at = now + COMMIT_SECONDS
         done = {partition: self._teller.done_until(partition, reached) for partition, reached in self._reached.items()}
         news = {partition: offset for partition, offset in done.items() if self._committed.get(partition) != offset}
-        if not news:
-            return
-        try:
-            self._group.commit(offsets=[TopicPartition(COMMANDS, partition, offset) for partition, offset in news.items()], asynchronous=True)
-        except KafkaException as error:
-            log.warning("feed-commit", group=self._group_id, error=error.args[0].name())
-            return
-        self._committed.update(news)
+        if news and commit(self._group, COMMANDS, news, self._group_id):
+            self._committed.update(news)
 
     def close(self) -> None:
         """Leave; as a static member the place is kept for a while."""

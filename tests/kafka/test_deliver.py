@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from hub import kafka as kafka_reader
 from hub.config import ChannelConfig, ChannelModel, HubConfig, HubModel
-from hub.deliver import allow
+from hub.deliver import allow, feed
 from hub.deliver import main as deliver
 from hub.deliver.delay import Delay
 from hub.deliver.feed import AVAILABILITY, ITEM, Feed
@@ -204,22 +204,22 @@ def test_offsets_are_committed_when_everything_is_told(world: World) -> None:
         eventually(lambda: lag() == 0)
 
 
-def test_a_lane_that_has_not_read_its_listings_is_not_restored(world: World) -> None:
+def test_a_lane_that_has_not_read_its_listings_is_not_restored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Listings that come late: until they are there, nobody to tell does not pass for everybody told."""
     world.shop.stock = {"n-MUG": 9}
     world.item("MUG")
     world.say("MUG", 5)
     running = Running(world)
-    late, consume, asked = threading.Event(), running.feed._consume, 0
+    late, consume, asked = threading.Event(), feed.consume, 0
 
-    def held(consumer: Any, timeout: float) -> Any:
+    def held(consumer: Any, timeout: float, group_id: str) -> Any:
         nonlocal asked
         if consumer is running.feed._tail and not late.is_set():
             asked += bool(not running.feed._missing and running.feed._assigned)
             return []
-        return consume(consumer, timeout)
+        return consume(consumer, timeout, group_id)
 
-    running.feed._consume = held  # type: ignore[method-assign]
+    monkeypatch.setattr(feed, "consume", held)
     with running:
         eventually(lambda: asked > 20)  # the availability is read, the listings are not
         assert not running.feed.restored

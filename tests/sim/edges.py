@@ -18,6 +18,7 @@ import msgspec
 import structlog
 from confluent_kafka import TopicPartition
 
+import hub.deliver.consume
 import hub.deliver.feed
 import hub.deliver.lane
 import hub.deliver.ledger
@@ -27,6 +28,7 @@ import hub.ingest.append
 import hub.ingest.pages
 import hub.ingest.poller
 import hub.kafka
+import hub.store.audit
 import hub.store.main
 import hub.store.writer
 from hub.deliver.lane import Lane
@@ -39,6 +41,7 @@ from hub.sdk import Bucket, Item, Poll, StockSink
 from schemas.records import Availability, Delivered, ItemChannel, Position
 from schemas.records import Item as ItemRecord
 from streams.memory_log import Transaction
+from streams.places import Places
 from streams.ports import Place, Record
 from tests.sim.audit import must
 from tests.sim.client import Cluster
@@ -104,8 +107,8 @@ class Edges:
         self.hooks: dict[str, tuple[str, int]] = {}  # event id -> native id, number
         self._inbox: list[tuple[Item, Callable[[int], None]]] = []
         topics = (
-            "position.toy", "internal.deliver.sent", "dead.deliver", "command.deliver", "event.stock-drift", "unified.item", "unified.order", "unified.stock",
-            "event.stock-change",
+            "position.toy", "internal.deliver.sent", "dead.deliver", "command.deliver", "internal.deliver.delay", "event.stock-drift", "unified.item", "unified.order",
+            "unified.stock", "event.stock-change",
         )  # fmt: skip
         for topic in topics:
             world.log.create(topic, 2)
@@ -291,7 +294,7 @@ class Edges:
     # --- the store
 
     def _store(self, process: Process) -> None:
-        hub.store.main.run(self._runtime(process, SimpleNamespace(bootstrap="", registry_url="", sql_url="")))
+        hub.store.main.run(self._runtime(process, SimpleNamespace(bootstrap="", registry_url="", sql_url="", places=Places())))
 
     def rows(self) -> dict[str, int]:
         """SKU -> available, as SQL tells it."""
@@ -441,10 +444,13 @@ def installed(edges: Edges) -> Iterator[None]:
         mock.patch.multiple(hub.ingest.pages, Producer=cluster.producer),
         mock.patch.multiple(hub.kafka, read_all=cluster.read_all),
         mock.patch.multiple(hub.deliver.ledger, Producer=cluster.producer),
-        mock.patch.multiple(hub.deliver.feed, Consumer=cluster.consumer, time=clock),
+        mock.patch.multiple(hub.deliver.consume, Consumer=cluster.consumer),
+        mock.patch.multiple(hub.deliver.feed, time=clock),
         mock.patch.multiple(hub.deliver.main, Lane=lane, Caller=caller, horizon=lambda *_: horizon, time=clock),
         mock.patch.multiple(hub.http, random=SimpleNamespace(Random=lambda: random.Random(world.case.seed))),
         mock.patch.multiple(hub.ingest.poller, uuid4=lambda: SimpleNamespace(hex=f"{world.broker.random()}")),
+        mock.patch.multiple(hub.store.audit, Producer=cluster.producer),
+        mock.patch.multiple(hub.store.main, EVERY=float("inf")),  # no ledger explains the toys' stock
         mock.patch.multiple(
             hub.store.main, stamina=SimpleNamespace(retry_context=lambda **_: _tries(cluster.process)), time=clock, RegistrySerde=lambda url: Serde(),
             Consumer=cluster.consumer, AdminClient=cluster.admin, TopicCollection=list,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from hub.deliver import feed, ledger
+from hub.deliver import consume, feed, ledger
 from hub.deliver.feed import AVAILABILITY, ITEM, Feed
 from hub.deliver.ledger import COMMAND, DELAY
 from hub.errors import Retry
@@ -87,7 +87,7 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.away, self.lane = 100.0, False, Lane()
         monkeypatch.setattr(Consumer, "made", [], raising=False)
-        monkeypatch.setattr(feed, "Consumer", Consumer)
+        monkeypatch.setattr(consume, "Consumer", Consumer)
         monkeypatch.setattr(feed, "time", SimpleNamespace(monotonic=lambda: self.now))
         parts: Any = SimpleNamespace(lane=self.lane, serde=SimpleNamespace(unframe=self._unframe), ledger=SimpleNamespace(load=dict))
         self.feed = Feed("", parts.serde, parts.lane, parts.ledger, "toy", "0")
