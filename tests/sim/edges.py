@@ -107,8 +107,8 @@ class Edges:
         self.hooks: dict[str, tuple[str, int]] = {}  # event id -> native id, number
         self._inbox: list[tuple[Item, Callable[[int], None]]] = []
         topics = (
-            "position.toy", "internal.deliver.sent", "dead.deliver", "command.deliver", "internal.deliver.delay", "event.stock-drift", "unified.item", "unified.order",
-            "unified.stock", "event.stock-change",
+            "position.toy", "internal.deliver.sent", "dead.deliver", "command.deliver", "internal.deliver.delay", "event.stock-drift", "unified.item",
+            "unified.order", "unified.stock", "event.stock-change",
         )  # fmt: skip
         for topic in topics:
             world.log.create(topic, 2)
