@@ -484,7 +484,7 @@ EDGES: dict[str, tuple[str, Plant]] = {
         "deliver",
         changed(lane.Lane, "_answered", 'result = "unknown" if answer is None else', 'answer = answer or Put(name, True, False, "")\n    result ='),
     ),
-    "offsets_before_the_numbers": ("deliver", changed(Feed, "_commit", "not news or not self._lane.idle", "not news")),
+    "offsets_before_the_numbers": ("deliver", changed(Feed, "_commit", "news and self._lane.idle", "news")),
     "restored_without_listings": ("deliver", changed(Feed, "poll", " and not self._unread", "")),
     "never_compared": ("deliver", changed(lane.Lane, "_to_check", "now >= self._check_at", "False")),
     "rows_apart": ("store", rows_apart),
