@@ -106,8 +106,14 @@ def world(kafka: str) -> World:
     client = AdminClient({"bootstrap.servers": kafka})
     there = client.list_topics(timeout=30).topics
     compact = {"cleanup.policy": "compact"}
-    wanted = [NewTopic(topic, 2, 1, config=compact) for topic in (AVAILABILITY, ITEM, SENT, DELAY)]
-    wanted += [NewTopic(DEAD, 2, 1), NewTopic(COMMAND, 1, 1), NewTopic(DRIFT, 2, 1), NewTopic(position_topic(name), 1, 1, config=compact)]
+    wanted = [NewTopic(topic, 2, 1, config=compact) for topic in (AVAILABILITY, ITEM, SENT)]
+    wanted += [
+        NewTopic(DEAD, 2, 1),
+        NewTopic(COMMAND, 1, 1),
+        NewTopic(DELAY, 1, 1, config=compact),
+        NewTopic(DRIFT, 2, 1),
+        NewTopic(position_topic(name), 1, 1, config=compact),
+    ]
     missing = [topic for topic in wanted if topic.topic not in there]
     for made in client.create_topics(missing).values():
         made.result(30)
