@@ -46,7 +46,7 @@ def _entries(work: Work, shelf: Shelf, prefix: str = "", part: str = "") -> list
     """Facts at the place that are still kept, also those that its number contains; `prefix` and `part` are of their ids. Till sales are many and
     hand-overs few, so a sale looks at no other sale."""
     begin, inside = shelf.entry_key(prefix), quote(part)
-    keys = [key for key in work.view.keys(ENTRY, work.sku) if key.startswith(begin) and inside in key]
+    keys = sorted([key for key in work.kept(shelf) if key.startswith(begin) and inside in key])
     return [entry for key in keys if (entry := work.get(ENTRY, key)) is not None]
 
 

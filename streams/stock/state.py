@@ -233,22 +233,29 @@ class Work:
             self.hold(split_key(key)[1])
         return [hold for hold in self.holds.values() if hold.claim.phase != "none"]
 
+    def _indexed(self) -> Index | None:
+        """The facts of a busy item by place; None of an item that has few."""
+        if self.index is not None:
+            return self.index
+        known: Index | None = self.view.memo.get(self.quoted)
+        if known is None and len(keys := self.view.keys(ENTRY, self.sku)) > FEW:
+            known = self.index = {}
+            for key in keys:
+                known.setdefault(key.rpartition("|")[0], Tail()).every.add(key)
+        return known
+
+    def kept(self, shelf: Shelf) -> Iterable[str]:
+        """Keys of the facts at a place, in no order."""
+        index = self._indexed()
+        if index is not None:
+            return index[shelf.key].every if shelf.key in index else ()
+        return [key for key in self.view.keys(ENTRY, self.sku) if key.startswith(f"{shelf.key}|")]
+
     def entries(self, shelf: Shelf) -> list[Entry]:
         """Facts at a place that are kept one by one, less some that its number is known to contain."""
-        place = shelf.key
-        keys: Iterable[str]
-        index: Index | None = self.index if self.index is not None else self.view.memo.get(self.quoted)
-        if index is None:
-            keys = self.view.keys(ENTRY, self.sku)
-            if len(keys) > FEW:
-                index = self.index = {}
-                for key in keys:
-                    index.setdefault(key.rpartition("|")[0], Tail()).every.add(key)
-            else:
-                keys = [key for key in keys if key.startswith(f"{place}|")]
-        if index is not None:
-            tail = index.get(place) or Tail()
-            keys = tail.open if counts.carries_on(tail.anchor, shelf.anchor) else tail.every
+        place, index, keys = shelf.key, self._indexed(), self.kept(shelf)
+        if index is not None and place in index and counts.carries_on(index[place].anchor, shelf.anchor):
+            keys = index[place].open
         found: dict[str, Entry] = {key: entry for key in keys if (entry := self.get(ENTRY, key)) is not None}
         found |= {key: record for (topic, key), record in self.puts.items() if topic == ENTRY and key.startswith(f"{place}|")}
         if index is not None:
