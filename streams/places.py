@@ -28,6 +28,17 @@ def kilometres(a: Position, b: Position) -> float:
     return 2 * RADIUS_KM * asin(sqrt(half))
 
 
+class Observer(NamedTuple):
+    """Who says how much lies at a place and does not count it.
+
+    measure  what its number means: on_hand, sellable, available
+    settle   how long it may take to know of what others did there [ms]
+    """
+
+    measure: str
+    settle: int = 15 * 60_000
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """One place.
@@ -46,6 +57,7 @@ class Location:
     mode          the only kind of count that is taken from here: book or physical; None or both: each
     max_age       a complete read older than this is relied on for decreases only [ms]; None: however old it is
     horizon       counts older than this are superseded, and facts older than this are not kept one by one [ms]; None: as everywhere
+    observers     systems whose counts are compared with ours and never applied
     """
 
     authority: str
@@ -61,6 +73,7 @@ class Location:
     mode: str | None = None
     max_age: int | None = None
     horizon: int | None = None
+    observers: Mapping[str, Observer] = field(default_factory=dict, hash=False)
 
 
 class Velocity(NamedTuple):

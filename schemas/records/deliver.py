@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 Outcome = Literal["accepted", "refused", "unchanged", "unknown", "held"]
-DriftKind = Literal["channel_edit", "unexplained", "untold", "unreferenced_sale", "aged_feed", "two_authorities", "ledger", "published"]
+DriftKind = Literal["channel_edit", "unexplained", "untold", "unreferenced_sale", "aged_feed", "two_authorities", "ledger", "published", "observed"]
 TellOutcome = Literal["sending", "accepted", "refused", "lost"]
 
 
@@ -73,14 +73,14 @@ class StockDrift(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     # of the number that was left there and of what became of it: the same difference found again is the same finding
     finding_id: str
-    # channel; empty where it is no channel's number but the hub's own
+    # channel, or who observes; empty where it is no channel's number but the hub's own
     channel: str
     # item
     sku: str
     # channel_edit: somebody changed it in the channel; unexplained: its sales and its orders differ; untold: it does not know of a fact;
     # unreferenced_sale: rung up beside a hand-over that it was told of; aged_feed: a place was not read for too long; two_authorities: a number of a
     # system that does not count the place any more; ledger: a counter is not the sum of its entries; published: a channel's number does not follow from
-    # the counters
+    # the counters; observed: who does not count the place says otherwise, lastingly
     kind: DriftKind
     # what the channel, or the record, should have shown
     expected: int

@@ -451,6 +451,35 @@ class KitState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     components: tuple[KitPart, ...] = ()
 
 
+class Observed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The last word of a system that does not count a place, while it is another than our number."""
+
+    # item
+    sku: str
+    # place
+    location: str
+    # who says so
+    source: str
+    # its newest count
+    event_id: str
+    # people have counted
+    physical: bool
+    # which of our numbers it is compared with: on_hand, sellable or available
+    measure: str
+    # units, as the source counts
+    quantity: int
+    # that less our number
+    units: int
+    # source's clock [ms]
+    as_of: int
+    # log time since which the difference is this one and our number has not moved [ms]
+    since: int
+    # of the place's record then; 0 without one
+    revision: int
+    # units of the last difference that became a finding
+    reported: int | None = None
+
+
 class Reservation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An open reservation: the last command and what is held."""
 

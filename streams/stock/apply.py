@@ -20,7 +20,7 @@ from schemas.records import Claim, ClosedClaim, CountKept, Entry, FeedState, Kit
 from schemas.records.stock import ChangeKind
 from streams.places import HUB, ORDER, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
-from streams.stock import counts, handover, kits, transfers
+from streams.stock import counts, handover, kits, observed, transfers
 from streams.stock.atlas import Atlas, Site
 from streams.stock.claims import Hold, Said, meet
 from streams.stock.feeds import age, complete, finding
@@ -69,7 +69,7 @@ KINDS: Final[dict[str, tuple[ChangeKind, int, int]]] = {
 """Kind of fact -> ledger kind, effect of one unit on sellable and on not sellable units. Damage and quality holds take negative units back."""
 
 
-COLUMN: Final = frozenset({FEED, kits.KIT, kits.COMPONENT})
+COLUMN: Final = frozenset({FEED, kits.KIT, kits.COMPONENT, observed.OBSERVED, observed.OBSERVER})
 
 
 class StockProcessor:
@@ -84,6 +84,7 @@ class StockProcessor:
     inputs: tuple[str, ...] = (EVENTS, TRANSFERS, COMMANDS, RESERVATIONS, TOLD, kits.TOLD)
     states: tuple[str, ...] = (
         STOCK, AVAILABILITY, CLAIM, CLOSED, COUNT, ENDED, ENTRY, FEED, OWNER, RESERVATION, SKU, TRANSFER, kits.KIT, kits.COMPONENT,
+        observed.OBSERVED, observed.OBSERVER,
     )  # fmt: skip
     tables: tuple[Table, ...]
     outputs: tuple[str, ...] = (ALLOCATION, LEDGER, TELL, DRIFT, kits.TOLD)
@@ -164,6 +165,7 @@ class StockProcessor:
         self._contest(work, shelf.site, said.source)
         opens = said.source == rules.opening and shelf.book is None and count.physical is None
         if (said.source != rules.authority and not opens) or rules.mode not in (None, "both", said.count_kind):
+            observed.observe(work, shelf, said)
             return work.step(Fate.IGNORED)
         oldest = kept.as_of if kept.begun_at is None else min(kept.begun_at, kept.as_of)
         if oldest < work.at - shelf.horizon or not counts.newer(kept, count.physical if physical else shelf.book):
@@ -262,13 +264,13 @@ class StockProcessor:
         if said.quantity < 1:
             raise Refuse(f"a read that {said.quantity} markers complete", reason="invalid-quantity")
         if said.source == HUB or said.source != self.atlas.site(said.location).keeper:
-            return Step(fate=Fate.IGNORED)
+            return observed.read(view, self.atlas, self.horizon, said, at)
         return complete(view, said, at, self.places.locations[said.location].max_age)
 
     def _refresh(self, view: View, event: Refresh) -> Step:
         """A place has become known: what its numbers mean for claims and channels has changed."""
         if not event.aggregate:  # the column itself, which has been restored: the settings may be others
-            return Step(again=kits.changed(view, self.atlas))
+            return Step(puts=observed.forget(view, self.atlas), again=kits.changed(view, self.atlas))
         work = Work(view, self.atlas, self.horizon, event.aggregate, event.at, f"refresh|{event.at}", None)
         for location in [split_key(key)[1] for key in view.keys(STOCK, event.aggregate)]:
             if location in self.places.locations:
@@ -288,7 +290,7 @@ class StockProcessor:
             location = split_key(tick.key)[0]
             site = self.atlas.site(location)
             return age(view, location, tick.at, site.keeper, site.rules.max_age)
-        if tick.topic in (ENDED, TRANSFER):
+        if tick.topic in (ENDED, TRANSFER, observed.OBSERVED):
             return Step(puts={(tick.topic, tick.key): None})
         if tick.topic == SKU:
             return self._calm(view, tick)

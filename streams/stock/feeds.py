@@ -25,16 +25,25 @@ def complete(view: View, event: StockEvent, at: int, max_age: int | None) -> Ste
     or after the last one was too old, changes what is known of every SKU."""
     key = (FEED, join_key(event.location))
     state: FeedState = view.get(*key) or FeedState(location=event.location, complete=False)
+    done = hear(state, event, at)
+    if done is None:
+        return Step(fate=Fate.DUPLICATE)
+    if done.read == state.read:
+        return Step(puts={key: done}, wakes=_wakes(key, state, max_age))
+    same = state.complete and state.source in ("", event.source) and not (state.aged or is_aged(state, at, max_age))
+    return Step(puts={key: done}, wakes=_wakes(key, done, max_age), again=() if same else ALL_AGGREGATES)
+
+
+def hear(state: FeedState, event: StockEvent, at: int) -> FeedState | None:
+    """What is known after a marker, with another `read` when it was the last one of that; None: nothing new."""
     read, _, part = event.event_id.removesuffix(f"|{event.location}").rpartition("|")
     marker = join_key(read, part)
     if read == state.read or marker in state.markers:
-        return Step(fate=Fate.DUPLICATE)
+        return None
     markers = _recent((*state.markers, marker))
     if sum(known.startswith(join_key(read) + "|") for known in markers) < event.quantity:
-        return Step(puts={key: replace(state, markers=markers)}, wakes=_wakes(key, state, max_age))
-    done = FeedState(location=event.location, complete=True, as_of=at, read=read, source=event.source)
-    same = state.complete and state.source in ("", event.source) and not (state.aged or is_aged(state, at, max_age))
-    return Step(puts={key: done}, wakes=_wakes(key, done, max_age), again=() if same else ALL_AGGREGATES)
+        return replace(state, markers=markers)
+    return FeedState(location=event.location, complete=True, as_of=at, read=read, source=event.source)
 
 
 def is_aged(state: FeedState, at: int, max_age: int | None) -> bool:
@@ -58,11 +67,21 @@ def age(view: View, location: str, at: int, keeper: str, max_age: int | None) ->
     return Step(puts={key: replace(state, aged=True)}, outputs=[finding("aged_feed", keeper, "", f"{location}|{state.as_of}", reason, at)])
 
 
-def finding(kind: DriftKind, channel: str, sku: str, what: str, reason: str, at: int, expected: int = 0, found: int = 0) -> Out:
+def finding(kind: DriftKind, channel: str, sku: str, what: str, reason: str, at: int, expected: int = 0, found: int = 0, location: str | None = None) -> Out:
     """For people. `what` makes it one: the same again is the same finding."""
     name = blake2b(join_key(kind, channel, sku, what).encode(), digest_size=16).hexdigest()
     drift = StockDrift(
-        finding_id=name, channel=channel, sku=sku, kind=kind, expected=expected, found=found, units=found - expected, reason=reason, at=at, compensated=False
+        finding_id=name,
+        channel=channel,
+        sku=sku,
+        kind=kind,
+        expected=expected,
+        found=found,
+        units=found - expected,
+        reason=reason,
+        at=at,
+        compensated=False,
+        location=location,
     )
     return Out(DRIFT, drift)
 
