@@ -19,11 +19,12 @@ from hub.plugins import connectors
 from hub.sdk import Bucket, Connector, Settings
 from streams.item.state import fold, too_long
 from streams.order.state import MAX_UNITS
-from streams.places import ADJUSTMENT, HUB, Channel, Location, Places, Position, Velocity
+from streams.places import ADJUSTMENT, HUB, Channel, Location, Observer, Places, Position, Velocity
 
 M = TypeVar("M", bound=pydantic.BaseModel)
 Latitude = Annotated[float, pydantic.Field(ge=-90, le=90)]
 Longitude = Annotated[float, pydantic.Field(ge=-180, le=180)]
+Measure = Literal["on_hand", "sellable", "available"]
 EXAMPLE_KIT: Final = "kits: {STARTER-KIT: {BODY: 1, LENS: 2}}"
 
 
@@ -33,11 +34,18 @@ class Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
+class ObserverModel(Strict):
+    """`settle_s`: how long it may take to know of what others did at the place."""
+
+    measure: Measure
+    settle_s: Annotated[float, pydantic.Field(ge=0, le=3 * 24 * 3600)] = Observer("").settle / 1000
+
+
 class LocationModel(Strict):
-    """`position` is [degrees north, degrees east]."""
+    """`position` is [degrees north, degrees east]. `observers`: who says how much lies there and does not count it, and what its number means."""
 
     authority: str
-    measure: Literal["on_hand", "sellable", "available"] = "on_hand"
+    measure: Measure = "on_hand"
     safety_stock: int = pydantic.Field(default=0, ge=0)
     opening: str | None = None
     position: tuple[Latitude, Longitude] | None = None
@@ -49,6 +57,7 @@ class LocationModel(Strict):
     mode: Literal["book", "physical", "both"] | None = None
     max_age_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     count_horizon_s: Annotated[float, pydantic.Field(ge=3600, le=30 * 24 * 3600)] | None = None
+    observers: dict[str, Measure | ObserverModel] = {}
 
 
 class VelocityModel(Strict):
@@ -264,6 +273,19 @@ def _feeds(path: Path, model: HubModel, places: Places, channels: Mapping[str, C
             if not rounds or rules.max_age <= min(rounds) * 1000:
                 why = f"its counts are read every {min(rounds):g} s" if rounds else f"connector {channel.domain} does not read counts"
                 raise ConfigError(f"{where}.max_age_s", f"{why}, so the place would be too old between two reads", "max_age_s: 1800")
+        for name in rules.observers:
+            if (observer := channels.get(name)) is not None:
+                _observer(f"{where}.observers.{name}", place, observer, told=name in places.channels)
+
+
+def _observer(where: str, place: str, channel: ChannelConfig, *, told: bool) -> None:
+    """That a channel's count of the place comes in, and is its own. ConfigError."""
+    if told and channel.sink and channel.connector.sink is not None:
+        raise ConfigError(where, "it is told its number by the hub, and what it shows is compared with that already", "sink: false, or leave it out here")
+    if place not in channel.locations:
+        raise ConfigError(where, f"channel {channel.name} does not say how it calls {place}", f"locations: {{{place}: L8GBBQKX9NBEA}}")
+    if "count" not in channel.connector.streams:
+        raise ConfigError(where, f"connector {channel.domain} does not read counts", "leave it out here")
 
 
 def load_places(path: Path) -> Places:
@@ -305,6 +327,10 @@ def _places(model: LocationsModel, where: str) -> Places:
                 f"nobody tells {location.authority} what others take from {name}, and without people's counts its number is never right again",
                 "{tell: nothing, mode: both}, or {tell: adjustment}",
             )
+        for observer in location.observers:
+            if observer in (HUB, location.authority, location.opening):
+                why = "is told its number since it has opened the place" if observer == location.opening else "counts there itself"
+                raise ConfigError(f"{where}: locations.{name}.observers.{observer}", f"{observer} {why}", "{authority: square, observers: {erp: on_hand}}")
         if location.opening is not None and location.authority != HUB:
             raise ConfigError(
                 f"{where}: locations.{name}.opening", "only a place that the hub counts can be opened by a channel", "{authority: hub, opening: square}"
@@ -344,7 +370,8 @@ def _location(x: LocationModel) -> Location:
     where = Position(*x.position) if x.position else None
     skew, posting = (round(seconds * 1000) for seconds in (x.skew_s, x.posting_s))
     oldest, horizon = (None if seconds is None else round(seconds * 1000) for seconds in (x.max_age_s, x.count_horizon_s))
-    told = (x.tell, x.mode, oldest, horizon)
+    observers = {name: Observer(one) if isinstance(one, str) else Observer(one.measure, round(one.settle_s * 1000)) for name, one in x.observers.items()}
+    told = (x.tell, x.mode, oldest, horizon, observers)
     return Location(x.authority, x.measure, x.safety_stock, x.opening, where, skew, posting, x.late == "absorbed", x.sales_via, *told)
 
 

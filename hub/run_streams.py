@@ -16,6 +16,7 @@ from hub import kafka
 from hub.config import HubConfig
 from hub.engines.feeds import Feeds
 from hub.engines.figures import Figures
+from hub.engines.observed import Differences
 from hub.engines.shape import VERSION, Process
 from hub.engines.watch import Suspects, Watched, follow
 from hub.errors import Refuse, Retry
@@ -32,6 +33,7 @@ from streams.normalise import ChannelMapping
 from streams.ports import Stop
 from streams.snapshot import Snapshots
 from streams.step import Processor
+from streams.stock.observed import OBSERVED
 from streams.stock.state import FEED
 from streams.topology import build
 
@@ -108,15 +110,19 @@ def _watching(watched: Sequence[Watched], suspects: Suspects, runtime: Runtime) 
 
 
 def _feeds(runtime: Runtime) -> None:
-    """How the places that others count are read, from what stock writes of it."""
+    """How the places that others count are read, and who sees them otherwise, from what stock writes of it."""
     config, serde = runtime.config, RegistrySerde(runtime.config.registry_url)
     while not runtime.stop.is_set():
         try:
             feeds = Feeds(config.places, kafka.list_topics(config.bootstrap)[FEED])
             feeds.show()
-            for record in kafka.follow(config.bootstrap, [FEED], runtime.stop):
-                if record.value is not None:
-                    feeds.heard(record.partition, serde.unframe(FEED, record.value))
+            differences = Differences()
+            for record in kafka.follow(config.bootstrap, [FEED, OBSERVED], runtime.stop):
+                now = None if record.value is None else serde.unframe(record.topic, record.value)
+                if record.topic == OBSERVED:
+                    differences.heard((record.key or b"").decode(), now)
+                elif now is not None:
+                    feeds.heard(record.partition, now)
         except (Retry, Refuse) as error:
             runtime.log.warning("feeds-not-followed", error=type(error).__name__)
             runtime.stop.wait(AWAY)

@@ -46,8 +46,8 @@ def run(runtime: Runtime) -> None:
 
 
 def source(channel: ChannelConfig, places: Places) -> Source:
-    """What is asked of a channel: its counts only where it is the authority, or opens a book."""
-    counts = any(channel.name in (place.authority, place.opening) for place in places.locations.values())
+    """What is asked of a channel: its counts only where it is the authority, opens a book or observes."""
+    counts = any(channel.name in (place.authority, place.opening, *place.observers) for place in places.locations.values())
     return Source(channel.name, channel.connector, channel.parsed, tuple(channel.locations), counts)
 
 

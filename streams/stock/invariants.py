@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from schemas.catalogue import join_key, split_key
-from schemas.records import Availability, ClaimState, ClosedClaim, Reservation, SkuState, Stock
+from schemas.records import Availability, ClaimState, ClosedClaim, Observed, Reservation, SkuState, Stock
 from streams.places import HUB, Places
 from streams.step import View
 
@@ -27,6 +27,7 @@ def broken(view: View, sku: str, places: Places) -> list[str]:
         *_verdicts(places, stocks, claims, carts),
         *_recalls(view, places, stocks, claims),
         *_sums(view, sku, claims, closed),
+        *_observed(view, sku, places, stocks),
         *(_kit(view, sku, places) if sku in places.kits else _channels(view, sku, places, stocks)),
     ]
 
@@ -180,6 +181,24 @@ def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedCla
         yield f"{state.waiters} waiters {state.waiting}, by the claims {sorted(waiting)}"
     if state.recalled != sum(bool(s.said_recall) for s in claims):
         yield f"{state.recalled} recalled"
+
+
+def _observed(view: View, sku: str, places: Places, stocks: dict[str, Stock]) -> Iterator[str]:
+    """What is kept of who does not count is a difference; while the place's record is the one that was looked at, it is the difference to that."""
+    for key in view.keys("internal.stock.observed", ""):
+        known: Observed | None = view.get("internal.stock.observed", key)
+        if known is None or known.sku != sku:
+            continue
+        rules, stock = places.locations[known.location], stocks.get(known.location)
+        if not known.units or known.reported == 0:
+            yield f"{key}: kept, and differs by {known.units}, told as {known.reported}"
+        if known.source in (rules.authority, rules.opening):
+            yield f"{key}: {known.source} is no observer there"
+        if (stock.revision if stock is not None else 0) == known.revision:
+            promised = stock.allocated if stock is not None and known.measure == "available" else 0
+            ours = None if stock is None else stock.on_hand if known.measure == "on_hand" else stock.sellable
+            if known.quantity - known.units != (ours or 0) - promised:
+                yield f"{key}: {known.quantity} is said to be {known.units} more than {ours}, {promised} promised"
 
 
 def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) -> Iterator[str]:
