@@ -352,3 +352,64 @@ def test_an_event_that_is_no_observation_looks_for_none(monkeypatch: pytest.Monk
     says(board, 9, 12)
     assert looked.count("internal.stock.observed") == 1
     assert board.records() == before
+
+
+def test_a_clock_that_is_ahead_confirms_nothing_early() -> None:
+    """A moment that has not come yet is now; a clock that may be off by five minutes has to be later by so much more; the same count is no second one."""
+    fast = Observer("on_hand", 5 * 60_000)
+    board = Board(Places({"depot": Location("hub", observers={"fast": fast}), "off": Location("hub", skew=5 * 60_000, observers={"fast": fast})}, {}))
+    says(board, 2, 0, "fast", "depot", as_of=9)
+    says(board, 2, 1, "fast", "depot", as_of=10)
+    says(board, 2, 0, "fast", "off", as_of=0)
+    says(board, 2, 10, "fast", "off")
+    says(board, 2, 1, "fast", "depot", as_of=10)
+    assert board.findings == []
+    says(board, 2, 11, "fast", "off")
+    assert [found.location for found in board.findings] == ["off"]
+
+
+def test_people_who_count_look_from_the_beginning_on() -> None:
+    """A count that had begun before the time was over may have looked too early."""
+    board = known()
+    says(board, 9, 0, "staff", count_kind="physical")
+    says(board, 9, 20, "staff", count_kind="physical", begun_at=14)
+    assert board.findings == []
+    says(board, 9, 21, "staff", count_kind="physical", begun_at=15)
+    assert len(board.findings) == 1
+
+
+def test_people_count_what_is_promised_as_well() -> None:
+    """Whatever its book says is left: on the shelf lies what is promised, too."""
+    board = known()
+    board.feed(claim("o", 1, "firm", want={"shop": 3}))
+    says(board, 10, 0, "net", count_kind="physical")
+    assert differing(board) == []
+    says(board, 7, 1, "net", count_kind="physical")
+    assert [record.units for record in differing(board)] == [-3]
+
+
+@pytest.mark.parametrize("mode", ["book", None])
+def test_who_counts_there_observes_nothing(mode: str | None) -> None:
+    """A kind of count that is not taken from the authority, or that the opener sends once the book is open, is no difference to our number."""
+    where = Location("till", mode=mode) if mode else Location("hub", opening="till")
+    board = Board(Places({"shop": where}, {}))
+    board.feed(count(10, 0))
+    board.feed(marker("shop", "r1"))
+    for at in (20, 40, 60):
+        assert says(board, 12, at, "till", count_kind="physical") is Fate.IGNORED
+    assert (board.findings, differing(board), board.stock("shop").on_hand) == ([], [], 10)
+
+
+def test_facts_that_are_forgotten_cannot_tell_that_nothing_moved() -> None:
+    """Where facts are kept an hour, and somebody takes a day to learn, the record of the place itself has to be the same."""
+    slow = Location("hub", horizon=HOUR, observers={"night": Observer("on_hand", DAY)})
+    board = Board(Places({"depot": slow}, {}))
+    says(board, 2, 0, "night", "depot")
+    board.feed(event("receipt", 1, "depot", id="in", source="hub"))
+    board.feed(event("sale", 1, "depot", id="out", source="hub"))
+    later(board, 24 * 60)
+    assert not [address for address in board.state if address[0] == "internal.stock.entry"]
+    says(board, 2, 24 * 60, "night", "depot")
+    assert board.findings == []
+    says(board, 2, 48 * 60, "night", "depot")
+    assert len(board.findings) == 1
