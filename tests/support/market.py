@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx2
@@ -26,7 +26,7 @@ from hub.ingest.poller import Poller, Source
 from hub.sdk import Bucket
 from schemas.catalogue import join_key, raw_topic
 from schemas.records import Availability, Delivered, Item, Position, Raw, StockDrift, StockEvent
-from streams.places import HUB, Channel, Location, Places
+from streams.places import HUB, Channel, Location, Observer, Places
 from streams.testing import Written
 from tests.support.chain import CONNECTORS, Chain
 from tests.support.oscar import URL as OSCAR
@@ -40,6 +40,7 @@ SETTLE = 3.0
 
 
 AMPLE = Bucket(1e6, 1e6)
+NOBODY: Mapping[str, Observer] = {}
 
 
 class Memory:
@@ -96,9 +97,10 @@ class Silent:
 
 class Market(httpx2.BaseTransport):
     """`opening`: place -> units of each SKU that the hub counts there; every shop sells from all of them. Counts are polled too, although
-    nobody's count is wanted here: what the hub writes shall come back by every way there is. `times`: how often each webhook is sent."""
+    nobody's count is wanted here: what the hub writes shall come back by every way there is. `times`: how often each webhook is sent.
+    `observers`: of dc. They are told nothing, and keep their own numbers."""
 
-    def __init__(self, opening: dict[str, int], products: int = 2, times: int = 1) -> None:
+    def __init__(self, opening: dict[str, int], products: int = 2, times: int = 1, observers: Mapping[str, Observer] = NOBODY) -> None:
         self.times = times
         self.kit = Kit(products=products, opening={}, webhooks={name: f"{PUBLIC}/hooks/{name}" for name in URLS})
         self.skus = list(self.kit.shops["shopify"].goods)
@@ -122,7 +124,8 @@ class Market(httpx2.BaseTransport):
         }  # fmt: skip
         natives = {"shopify": {ids["shopify"]["dc"]: "dc"}, "square": {ids["square"][TILLS[0]]: TILLS[0]}}
         places = ("dc", "lyon", "paris")
-        at = Places({place: Location(HUB) for place in places}, {name: Channel(places) for name in self.settings})
+        locations = {place: Location(HUB, observers=observers if place == "dc" else NOBODY) for place in places}
+        at = Places(locations, {name: Channel(places) for name in self.settings})
         self.chain = Chain(at, natives, self.kit.now)
         callers = {
             name: Caller(name, CONNECTORS[name], given, transport=self, limiter=Limiter(AMPLE), wait=_nobody_waits) for name, given in self.settings.items()
@@ -137,7 +140,7 @@ class Market(httpx2.BaseTransport):
             for name, given in self.settings.items()
         }  # fmt: skip
         self._callers = callers
-        self.lanes = {name: self._lane(name) for name in self.settings}
+        self.lanes = {name: self._lane(name) for name in self.settings if name not in observers}
         self._read = {"hooks": 0, "raws": 0, "positions": 0, "written": 0}
         for place, units in opening.items():
             for sku in self.skus:
@@ -189,7 +192,7 @@ class Market(httpx2.BaseTransport):
 
     def restart(self) -> None:
         """Whoever delivers ends and begins anew: it knows what is in the topics."""
-        self.lanes = {name: self._lane(name) for name in self.settings}
+        self.lanes = {name: self._lane(name) for name in self.lanes}
         for name, lane in self.lanes.items():
             for out in self.chain.written[: self._read["written"]]:
                 _tell(lane, name, out)

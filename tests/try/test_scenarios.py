@@ -1,7 +1,7 @@
 """Files for `crossdock try`, one business situation each (tests/try/scenarios), and the end that each must have.
 
 A file holds its story as comments, its records, and behind `#=` what holds in the end, typed by hand: a final record with the fields
-that matter, how many carts were answered what, how many units orders were promised, how many dead letters there are, or counts of the summary.
+that matter, how many carts were answered what, how many units orders were promised, which findings there are, how many dead letters, or counts of the summary.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ def holds(ran: Ran, said: dict[str, Any]) -> bool:
         for order in ran.final("unified.order").values():
             promised.update({line["sku"]: line["allocated"] for line in order["lines"]})
         return bool(promised == said["promised"])
+    if "findings" in said:
+        found = [line["value"] for line in ran.lines if line.get("topic") == "event.stock-drift" and not line.get("final")]
+        names = ("kind", "channel", "sku", "location", "expected", "found")
+        return [[finding[name] for name in names] for finding in found] == said["findings"]
     return bool(len(ran.dead()) == said["dead"])
 
 
@@ -70,6 +74,7 @@ def test_an_end_that_is_not_so_is_seen(trial: Trial) -> None:
         {"answers": {"pending": 2, "refused": 48}},
         {"promised": {"MUG": 1}},
         {"summary": {"in": 1}},
+        {"findings": [["observed", "wms", "MUG", "depot", 1, 2]]},
         {"dead": 1},
     ]
     assert [holds(ran, said) for said in wrong] == [False] * len(wrong)
@@ -77,4 +82,4 @@ def test_an_end_that_is_not_so_is_seen(trial: Trial) -> None:
 
 def test_the_scenarios_are_there() -> None:
     """An empty folder would pass everything."""
-    assert len(FILES) >= 18
+    assert len(FILES) >= 19
