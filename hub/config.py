@@ -35,10 +35,15 @@ class Strict(pydantic.BaseModel):
 
 
 class ObserverModel(Strict):
-    """`settle_s`: how long it may take to know of what others did at the place."""
+    """`settle_s`: how long it may take to know of what others did at the place. The measure alone will do."""
 
     measure: Measure
     settle_s: Annotated[float, pydantic.Field(ge=0, le=3 * 24 * 3600)] = Observer("").settle / 1000
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _short(cls, given: Any) -> Any:
+        return {"measure": given} if isinstance(given, str) else given
 
 
 class LocationModel(Strict):
@@ -57,7 +62,7 @@ class LocationModel(Strict):
     mode: Literal["book", "physical", "both"] | None = None
     max_age_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     count_horizon_s: Annotated[float, pydantic.Field(ge=3600, le=30 * 24 * 3600)] | None = None
-    observers: dict[str, Measure | ObserverModel] = {}
+    observers: dict[str, ObserverModel] = {}
 
 
 class VelocityModel(Strict):
@@ -370,7 +375,7 @@ def _location(x: LocationModel) -> Location:
     where = Position(*x.position) if x.position else None
     skew, posting = (round(seconds * 1000) for seconds in (x.skew_s, x.posting_s))
     oldest, horizon = (None if seconds is None else round(seconds * 1000) for seconds in (x.max_age_s, x.count_horizon_s))
-    observers = {name: Observer(one) if isinstance(one, str) else Observer(one.measure, round(one.settle_s * 1000)) for name, one in x.observers.items()}
+    observers = {name: Observer(one.measure, round(one.settle_s * 1000)) for name, one in x.observers.items()}
     told = (x.tell, x.mode, oldest, horizon, observers)
     return Location(x.authority, x.measure, x.safety_stock, x.opening, where, skew, posting, x.late == "absorbed", x.sales_via, *told)
 

@@ -10,12 +10,13 @@ import yaml
 
 from hub.config import load, load_places
 from hub.errors import ConfigError
+from hub.ingest.main import source
 from hub.run_streams import keeper, limit
 from hub.up import Hub
 from streams.disk import OnDisk, RocksStore
 from streams.item.apply import ItemProcessor
 from streams.limits import DlqLimit
-from streams.places import Channel, Location, Position, Velocity
+from streams.places import Channel, Location, Observer, Position, Velocity
 from streams.snapshot import Snapshots
 
 LOCATIONS: dict[str, Any] = {
@@ -130,6 +131,16 @@ def test_what_is_declared_of_a_place_is_read(write: Any) -> None:
     assert found["dc"] == Location("hub")
 
 
+def test_who_observes_a_place(write: Any) -> None:
+    """What its number means, and how long it may take to learn; a system that is no channel of this hub is not asked whether it can. Its counts
+    are read for it."""
+    observers = {"till": "on_hand", "erp": {"measure": "available", "settle_s": 86_400}}
+    config = load(write(changed("till", sink=False), place(observers=observers)))
+    assert source(config.channels["till"], config.places).counts
+    assert not source(config.channels["till"], load(write(hub())).places).counts
+    assert config.places.locations["lyon"].observers == {"till": Observer("on_hand", 900_000), "erp": Observer("available", 86_400_000)}
+
+
 def told(**fields: Any) -> dict[str, Any]:
     """Places of which the till counts lyon and is told of others' facts."""
     return place(**{"authority": "till", "tell": "adjustment", **fields})
@@ -174,6 +185,19 @@ def test_a_counting_system_that_is_told(write: Any) -> None:
         (hub(), place(late="sometimes"), "lyon.late", "Input should be"),
         (hub(), place(sales_via="orders"), "lyon.sales_via", "here the hub counts"),
         (hub(), place(posting_s=5), "lyon.posting_s", "here the hub counts"),
+        (hub(), place(observers={"erp": "units"}), "lyon.observers.erp.measure", "Input should be"),
+        (hub(), place(observers={"erp": {"measure": "on_hand", "settle_s": 300_000}}), "lyon.observers.erp.settle_s", "less than or equal"),
+        (hub(), place(observers={"hub": "on_hand"}), "lyon.observers.hub", "counts there itself"),
+        (hub(), place(opening="till", observers={"till": "on_hand"}), "lyon.observers.till", "is told its number since it has opened the place"),
+        (changed("till", sink=False), told(observers={"till": "on_hand"}), "lyon.observers.till", "counts there itself"),
+        (hub(), place(observers={"till": "on_hand"}), "lyon.observers.till", "it is told its number by the hub"),
+        (changed("till", sink=False, locations={}), place(observers={"till": "on_hand"}), "lyon.observers.till", "does not say how it calls lyon"),
+        (
+            changed("shop", sink=False, locations={"lyon": "1"}),
+            place(observers={"shop": "on_hand"}),
+            "lyon.observers.shop",
+            "woocommerce does not read counts",
+        ),
         (hub(kafak={}), None, "kafak", "Extra inputs"),
         (hub(ingest={"max_body": 1}), None, "ingest.max_body", "greater than or equal"),
         (hub(streams={"state": "cloud"}), None, "streams.state", "Input should be 'memory' or 'disk'"),
