@@ -255,7 +255,7 @@ class Connector(Generic[S]):
     domain    name of the folder and of `connector:` in hub.yaml
     settings  the Settings subclass
     streams   stream -> mapping; a mapping yields canonical records (OrderEvent, ItemEvent, StockEvent, TransferEvent), or raises Refuse
-    polls     an items poll always; orders poll as reconciliation; counts poll where the channel can be an authority
+    polls     an items poll always; orders poll as reconciliation; counts poll where the channel can be an authority or observe one
     sink      how it is told what it may sell
     adjusts   how it is told of facts at places that it counts itself (locations.yaml: tell: adjustment)
     """
