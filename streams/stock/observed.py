@@ -113,11 +113,14 @@ def read(view: View, atlas: Atlas, horizon: int, said: StockEvent, at: int) -> S
 
 
 def forget(view: View, atlas: Atlas) -> dict[tuple[str, str], Any]:
-    """Tombstones for who does not observe any more, or something else, by other settings than before."""
+    """Tombstones for who does not observe any more, or something else, by other settings than before; a kit lies nowhere."""
     puts: dict[tuple[str, str], Any] = {}
     for key in view.keys(OBSERVED, ""):
         known: Observed | None = view.get(OBSERVED, key)
-        if known is not None and known.measure != measure_of(atlas, atlas.site(known.location), known.source, physical=known.physical):
+        if known is None:
+            continue
+        gone = known.location not in atlas.places.locations or known.sku in atlas.kits
+        if gone or known.measure != measure_of(atlas, atlas.site(known.location), known.source, physical=known.physical):
             puts[(OBSERVED, key)] = None
     return puts
 

@@ -330,6 +330,13 @@ def test_other_settings_forget_who_observes_no_more() -> None:
     assert len(differing(board)) == 4
     board.restart(Places({"shop": Location("till", observers={"erp": Observer("sellable"), "night": Observer("on_hand", DAY)})}, AT.channels))
     assert sorted(record.source for record in differing(board)) == ["night", "staff"]
+    where = board.processor.places.locations
+    board.restart(Places(where, {}, {"A": {"B": 1}}))
+    assert differing(board) == []
+    board.restart(AT)
+    says(board, 9, 1, "staff", count_kind="physical")
+    board.restart(Places({"depot": Location("hub")}, {}))
+    assert differing(board) == []
 
 
 def test_an_event_that_is_no_observation_looks_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
