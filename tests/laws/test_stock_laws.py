@@ -137,7 +137,7 @@ def test_nothing_counted_is_conserved(history: list[StockEvent | Claim]) -> None
             expected -= sum(record.shipped.values()) + sum(record.lost.values())
         elif record.kind != "count":
             expected += signs.get(record.kind, 0) * record.quantity
-    if board.state:
+    if board.state.keys("unified.stock", "A"):  # a count changes nothing here, and may leave that it differs
         assert board.stock("shop").on_hand == expected
 
 
