@@ -33,7 +33,7 @@ restore_progress_ratio = Gauge("crossdock_restore_progress_ratio", "How much of 
 restored_keys = Gauge("crossdock_restored_keys", "State records held in memory", ["processor"])
 columns = Gauge("crossdock_columns", "Columns of a processor by phase", ["processor", "phase"])
 places_read = Gauge("crossdock_places", "Places that another system counts, by what is known of them", ["state"])
-observed_differences = Gauge("crossdock_observed_differences", "Numbers that a system which does not count the place lastingly gives otherwise", ["source"])
+observed_differences = Gauge("crossdock_observed_differences", "Numbers that a system which does not count the place lastingly gives otherwise", ["channel"])
 stock_shortage_units = Gauge("crossdock_stock_shortage_units", "Units promised and not there")
 
 # --- delivery

@@ -9,7 +9,7 @@ from schemas.records import Observed
 
 
 def shown(source: str) -> float | None:
-    return REGISTRY.get_sample_value("crossdock_observed_differences", {"source": source})
+    return REGISTRY.get_sample_value("crossdock_observed_differences", {"channel": source})
 
 
 def record(source: str, reported: int | None) -> Observed:

@@ -137,7 +137,7 @@ def test_who_observes_a_place(write: Any) -> None:
     observers = {"till": "on_hand", "erp": {"measure": "available", "settle_s": 86_400}}
     config = load(write(changed("till", sink=False), place(observers=observers)))
     assert source(config.channels["till"], config.places).counts
-    assert not source(config.channels["till"], load(write(hub())).places).counts
+    assert not source(config.channels["till"], load(write(changed("till", sink=False), place())).places).counts
     assert config.places.locations["lyon"].observers == {"till": Observer("on_hand", 900_000), "erp": Observer("available", 86_400_000)}
 
 
