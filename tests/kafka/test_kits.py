@@ -1,11 +1,10 @@
-"""A kit on real Kafka: stock reads what it has written itself, in one column of another's; other kits at a restart are right at once. So are others
-who only observe a place."""
+"""A kit on real Kafka: stock reads what it has written itself, in one column of another's; other kits at a restart are right at once."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -14,20 +13,19 @@ from confluent_kafka import Producer
 from hub.embedded import Kafka
 from hub.kafka import apply_topics, read_all
 from schemas.catalogue import key_of, partition_for, partition_key
-from schemas.records import Availability, Order, OrderEvent, OrderEventLine, StockDrift, StockEvent
+from schemas.records import Availability, Order, OrderEvent, OrderEventLine, StockEvent
 from schemas.registry import LocalSerde
 from streams.clock import SystemClock
 from streams.engine import Engine
 from streams.kafka_log import KafkaLog
 from streams.order.apply import OrderProcessor
-from streams.places import Channel, Location, Observer, Places
+from streams.places import Channel, Location, Places
 from streams.stock.apply import StockProcessor
 from tests.support import eventually
 
 pytestmark = pytest.mark.kafka
 COLUMNS = 3
 SERDE = LocalSerde()
-NOBODY: Mapping[str, Observer] = {}
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +37,9 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextmanager
-def running(bootstrap: str, observers: Mapping[str, Observer] = NOBODY, **kits: dict[str, int]) -> Iterator[None]:
-    """Order and stock under a locations.yaml with these kits, and who observes the warehouse."""
-    places = Places({"dc": Location("hub", observers=observers), "shop": Location("hub")}, {"web": Channel(("dc", "shop"))}, kits)
+def running(bootstrap: str, **kits: dict[str, int]) -> Iterator[None]:
+    """Order and stock under a locations.yaml with these kits."""
+    places = Places({"dc": Location("hub"), "shop": Location("hub")}, {"web": Channel(("dc", "shop"))}, kits)
     stop = threading.Event()
     engines = [
         Engine(processor, KafkaLog(bootstrap), SERDE, SystemClock(), slot="0", prefix="kits") for processor in (OrderProcessor(places), StockProcessor(places))
@@ -112,40 +110,3 @@ def test_a_kit_across_columns_and_a_restart(broker: str) -> None:
         append(broker, "event.stock", receipt("LENS", "dc", 9))
         eventually(lambda: allocated(broker).get("3") == 1, within=60)  # as it was ordered
         eventually(lambda: sells(broker) == {"SET": 1, "DUO": 1, "BODY": 1, "LENS": 8}, within=60)
-
-
-def said(units: int, id: str) -> StockEvent:
-    """By the warehouse's own system, of now."""
-    now = time.time_ns() // 1_000_000
-    return StockEvent(event_id=id, source="wms", sku="CUP", location="dc", kind="count", quantity=units, as_of=now, occurred_at=now)
-
-
-def findings(bootstrap: str) -> list[int]:
-    """Units of what was found in the warehouse."""
-    found: list[StockDrift] = [SERDE.unframe(record.topic, record.value) for record in read_all(bootstrap, "event.stock-drift") if record.value is not None]
-    return [drift.units for drift in found if drift.kind == "observed" and drift.location == "dc"]
-
-
-def differing(bootstrap: str) -> int:
-    """What is kept of counts that differ."""
-    last = {record.key: record.value for record in read_all(bootstrap, "internal.stock.observed")}
-    return sum(value is not None for value in last.values())
-
-
-def test_who_only_observes_over_a_restart(broker: str) -> None:
-    """Seen twice, with a restart in between, it is a finding and no stock; a third time it is none; once nobody observes there, nothing is kept."""
-    wms = {"wms": Observer("on_hand", 1)}
-    with running(broker, wms):
-        append(broker, "event.stock", receipt("CUP", "dc", 3))
-        eventually(lambda: sells(broker).get("CUP") == 3, within=60)
-        append(broker, "event.stock", said(5, "first"))
-        eventually(lambda: differing(broker) == 1, within=60)
-    assert findings(broker) == []
-    with running(broker, wms):
-        append(broker, "event.stock", said(5, "second"), said(5, "third"))
-        eventually(lambda: findings(broker) == [2], within=60)
-        append(broker, "event.stock", receipt("CUP", "shop", 1))
-        eventually(lambda: sells(broker).get("CUP") == 4, within=60)
-    assert findings(broker) == [2]
-    with running(broker):
-        eventually(lambda: differing(broker) == 0, within=60)
