@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from streams.places import Channel, Location, Observer, Places
 from streams.step import Fate
@@ -420,3 +421,14 @@ def test_facts_that_are_forgotten_cannot_tell_that_nothing_moved() -> None:
     assert board.findings == []
     says(board, 2, 48 * 60, "night", "depot")
     assert len(board.findings) == 1
+
+
+def test_the_law_of_what_is_kept_can_be_broken() -> None:
+    """A record that differs by nothing, or by something else, or of who counts there, is seen by the check that every story runs."""
+    board = known()
+    says(board, 12, 0)
+    (kept,) = differing(board)
+    assert invariants.broken(board.state, "A", AT) == []
+    for wrong in ({"units": 0}, {"units": 3}, {"source": "till"}, {"reported": 0}):
+        board.state.put("internal.stock.observed", "A|shop|erp", replace(kept, **wrong))
+        assert invariants.broken(board.state, "A", AT) != [], wrong
