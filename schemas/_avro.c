@@ -20,11 +20,16 @@ static const int64_t TIME_MAX = 253402300799999LL; /* 9999-12-31 */
 
 typedef struct codec Codec;
 
+#define TEXTS 16
+#define PATIENCE 4096
+
 typedef struct node {
     enum kind kind;
     struct node *inner; /* optional, array, map */
     PyObject *one;      /* enum: tuple of symbols; decimal: bytes -> Decimal; record: its Codec */
     PyObject *other;    /* enum: dict of symbol -> number; decimal: Decimal -> bytes */
+    PyObject **texts;   /* string: the last ones that were read; a place or a channel is one of few, and need not be made anew each time */
+    int patience;       /* string: what is left of it; a field that has mostly new ones is not worth a look */
 } Node;
 
 struct codec {
@@ -45,6 +50,9 @@ static void free_node(Node *node) {
     if (node == NULL)
         return;
     free_node(node->inner);
+    for (int i = 0; node->texts != NULL && i < TEXTS; i++)
+        Py_XDECREF(node->texts[i]);
+    PyMem_Free(node->texts);
     Py_XDECREF(node->one);
     Py_XDECREF(node->other);
     PyMem_Free(node);
@@ -70,13 +78,9 @@ static Node *read_node(PyObject *told) {
         free_node(node);
         return NULL;
     }
-    if (kind == OPTIONAL || kind == ARRAY || kind == MAP) {
-        node->inner = read_node(PyTuple_GET_ITEM(told, 1));
-        if (node->inner == NULL) {
-            free_node(node);
-            return NULL;
-        }
-        return node;
+    if ((kind == OPTIONAL || kind == ARRAY || kind == MAP) && (node->inner = read_node(PyTuple_GET_ITEM(told, 1))) == NULL) {
+        free_node(node);
+        return NULL;
     }
     if (needed > 1)
         node->one = Py_NewRef(PyTuple_GET_ITEM(told, 1));
@@ -87,6 +91,15 @@ static Node *read_node(PyObject *told) {
         PyErr_Format(PyExc_TypeError, "no such type: %R", told);
         free_node(node);
         return NULL;
+    }
+    if (kind == STRING || kind == MAP) {
+        node->texts = PyMem_Calloc(TEXTS, sizeof(PyObject *));
+        node->patience = PATIENCE;
+        if (node->texts == NULL) {
+            free_node(node);
+            PyErr_NoMemory();
+            return NULL;
+        }
     }
     return node;
 }
@@ -125,43 +138,47 @@ static int read_size(Source *in, Py_ssize_t *out) {
 
 static PyObject *read_record(Codec *codec, Source *in);
 
-static PyObject *read_text(Source *in) {
+static PyObject *read_text(Node *node, Source *in) {
     Py_ssize_t size;
     if (!read_size(in, &size))
         return NULL;
-    const char *text = (const char *)in->at;
+    const uint8_t *text = in->at;
     in->at += size;
-    return PyUnicode_DecodeUTF8(text, size, NULL);
-}
-
-static PyObject *read_value(const Node *node, Source *in);
-
-static PyObject *read_array(const Node *node, Source *in) {
-    PyObject *items = PyList_New(0);
-    Py_ssize_t left;
-    if (items == NULL)
-        return NULL;
-    while (read_size(in, &left)) {
-        if (left == 0) {
-            PyObject *whole = PyList_AsTuple(items);
-            Py_DECREF(items);
-            return whole;
-        }
-        for (; left > 0; left--) {
-            PyObject *item = read_value(node->inner, in);
-            if (item == NULL || PyList_Append(items, item) < 0) {
-                Py_XDECREF(item);
-                Py_DECREF(items);
-                return NULL;
-            }
-            Py_DECREF(item);
-        }
+    if (node->patience <= 0 || size == 0)
+        return PyUnicode_DecodeUTF8((const char *)text, size, NULL);
+    PyObject **kept = &node->texts[(size * 5 + text[0] + text[size / 2] * 3 + text[size - 1] * 7) % TEXTS], *found = *kept;
+    if (found != NULL && PyUnicode_GET_LENGTH(found) == size && memcmp(PyUnicode_DATA(found), text, size) == 0) {
+        node->patience += node->patience < PATIENCE;
+        return Py_NewRef(found);
     }
-    Py_DECREF(items);
-    return NULL;
+    node->patience--;
+    found = PyUnicode_DecodeUTF8((const char *)text, size, NULL);
+    if (found != NULL && PyUnicode_IS_ASCII(found))
+        Py_XSETREF(*kept, Py_NewRef(found));
+    return found;
 }
 
-static PyObject *read_map(const Node *node, Source *in) {
+static PyObject *read_value(Node *node, Source *in);
+
+/* One block and then the end, as everybody writes them; more blocks are the twin's. */
+static PyObject *read_array(Node *node, Source *in) {
+    Py_ssize_t size;
+    if (!read_size(in, &size))
+        return NULL;
+    PyObject *items = PyTuple_New(size);
+    for (Py_ssize_t i = 0; items != NULL && i < size; i++) {
+        PyObject *item = read_value(node->inner, in);
+        if (item == NULL)
+            Py_CLEAR(items);
+        else
+            PyTuple_SET_ITEM(items, i, item);
+    }
+    if (size > 0 && items != NULL && (in->at >= in->end || *in->at++ != 0))
+        Py_CLEAR(items);
+    return items;
+}
+
+static PyObject *read_map(Node *node, Source *in) {
     PyObject *items = PyDict_New();
     Py_ssize_t left;
     if (items == NULL)
@@ -170,7 +187,7 @@ static PyObject *read_map(const Node *node, Source *in) {
         if (left == 0)
             return items;
         for (; left > 0; left--) {
-            PyObject *key = read_text(in);
+            PyObject *key = read_text(node, in);
             PyObject *item = key == NULL ? NULL : read_value(node->inner, in);
             int bad = item == NULL || PyDict_SetItem(items, key, item) < 0;
             Py_XDECREF(key);
@@ -204,12 +221,12 @@ static PyObject *read_bytes(Source *in) {
     return PyBytes_FromStringAndSize(bytes, size);
 }
 
-static PyObject *read_value(const Node *node, Source *in) {
+static PyObject *read_value(Node *node, Source *in) {
     PyObject *unscaled, *value;
     uint8_t byte;
     switch (node->kind) {
     case STRING:
-        return read_text(in);
+        return read_text(node, in);
     case BYTES:
         return read_bytes(in);
     case INT:

@@ -977,13 +977,15 @@ static PyObject *merge(PyObject *module, PyObject *args) {
 
 typedef struct {
     PyObject_HEAD
-    PyObject *puts, *decoded, *values, *twin, *keys, *find, *decode, *memo;
+    PyObject *puts, *decoded, *values, *readers, *twin, *keys, *find, *decode, *memo;
+    Py_ssize_t room; /* records that may still be decoded here */
 } View;
 
 static int view_traverse(View *view, visitproc visit, void *arg) {
     Py_VISIT(view->puts);
     Py_VISIT(view->decoded);
     Py_VISIT(view->values);
+    Py_VISIT(view->readers);
     Py_VISIT(view->twin);
     Py_VISIT(view->keys);
     Py_VISIT(view->find);
@@ -996,6 +998,7 @@ static int view_clear(View *view) {
     Py_CLEAR(view->puts);
     Py_CLEAR(view->decoded);
     Py_CLEAR(view->values);
+    Py_CLEAR(view->readers);
     Py_CLEAR(view->twin);
     Py_CLEAR(view->keys);
     Py_CLEAR(view->find);
@@ -1011,9 +1014,10 @@ static void view_dealloc(View *view) {
 }
 
 static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *names) {
-    PyObject *puts, *decoded, *values, *get, *keys, *find, *decode, *memo;
-    if (!PyArg_ParseTuple(args, "O!O!O!OOOOO!", &PyDict_Type, &puts, &PyDict_Type, &decoded, &PyDict_Type, &values, &get, &keys, &find, &decode,
-                          &PyDict_Type, &memo))
+    PyObject *puts, *decoded, *values, *readers, *get, *keys, *find, *decode, *memo;
+    Py_ssize_t room;
+    if (!PyArg_ParseTuple(args, "O!O!O!O!nOOOOO!", &PyDict_Type, &puts, &PyDict_Type, &decoded, &PyDict_Type, &values, &PyDict_Type, &readers, &room, &get,
+                          &keys, &find, &decode, &PyDict_Type, &memo))
         return NULL;
     View *view = (View *)type->tp_alloc(type, 0);
     if (view == NULL)
@@ -1021,6 +1025,8 @@ static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *names) {
     view->puts = Py_NewRef(puts);
     view->decoded = Py_NewRef(decoded);
     view->values = Py_NewRef(values);
+    view->readers = Py_NewRef(readers);
+    view->room = room;
     view->twin = Py_NewRef(get);
     view->keys = Py_NewRef(keys);
     view->find = Py_NewRef(find);
@@ -1029,7 +1035,25 @@ static PyObject *view_new(PyTypeObject *type, PyObject *args, PyObject *names) {
     return (PyObject *)view;
 }
 
-/* The record; NULL: not known here, or an error. */
+/* A value of a state topic as a record, which is kept decoded; NULL: not the usual case, or an error. */
+static PyObject *decoded_now(View *view, PyObject *topic, PyObject *key, PyObject *value, PyObject *kept) {
+    PyObject *reader = view->room > 0 && PyBytes_CheckExact(value) ? PyDict_GetItemWithError(view->readers, topic) : NULL;
+    if (reader == NULL || !PyTuple_CheckExact(reader) || PyTuple_GET_SIZE(reader) != 3 || !PyBytes_CheckExact(PyTuple_GET_ITEM(reader, 0)))
+        return NULL;
+    PyObject *head = PyTuple_GET_ITEM(reader, 0);
+    Py_ssize_t size = PyBytes_GET_SIZE(head);
+    if (PyBytes_GET_SIZE(value) < size || memcmp(PyBytes_AS_STRING(value), PyBytes_AS_STRING(head), size) != 0)
+        return NULL;
+    PyObject *start = PyLong_FromSsize_t(size);
+    PyObject *args[] = {value, start}, *record = start == NULL ? NULL : PyObject_Vectorcall(PyTuple_GET_ITEM(reader, 1), args, 2, NULL);
+    Py_XDECREF(start);
+    if (record == Py_None || (record != NULL && PyDict_SetItem(kept, key, record) < 0))
+        Py_CLEAR(record);
+    view->room -= record != NULL;
+    return record;
+}
+
+/* The record; NULL: the twin has to be asked, or an error. */
 static PyObject *shown(View *view, PyObject *topic, PyObject *key) {
     if (PyDict_GET_SIZE(view->puts)) {
         PyObject *address = PyTuple_Pack(2, topic, key);
@@ -1039,10 +1063,18 @@ static PyObject *shown(View *view, PyObject *topic, PyObject *key) {
             return put == NULL ? NULL : PyObject_GetAttr(put, s_record);
     }
     PyObject *decoded = PyDict_GetItemWithError(view->decoded, topic);
-    PyObject *record = decoded == NULL || !PyDict_CheckExact(decoded) ? NULL : PyDict_GetItemWithError(decoded, key);
+    if (decoded == NULL || !PyDict_CheckExact(decoded))
+        return NULL;
+    PyObject *record = PyDict_GetItemWithError(decoded, key);
     if (record != NULL || PyErr_Occurred())
         return record == Py_None ? NULL : Py_XNewRef(record);
-    return holds(view->values, topic, key) == 0 ? Py_NewRef(Py_None) : NULL; /* there, and not decoded yet */
+    PyObject *values = PyDict_GetItemWithError(view->values, topic);
+    if (values == NULL || !PyDict_CheckExact(values))
+        return NULL;
+    PyObject *value = PyDict_GetItemWithError(values, key);
+    if (value != NULL)
+        return decoded_now(view, topic, key, value, decoded);
+    return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
 static PyObject *view_get(View *view, PyObject *const *args, Py_ssize_t n, PyObject *names) {
@@ -1057,8 +1089,8 @@ static PyObject *view_get(View *view, PyObject *const *args, Py_ssize_t n, PyObj
 }
 
 PyDoc_STRVAR(get_doc, "The state record, or None.");
-PyDoc_STRVAR(view_doc, "View(puts, decoded, values, get, keys, find, decode, memo): `get` is asked for what is neither put nor decoded, and may be there;\n"
-                       "the last four are handed on.");
+PyDoc_STRVAR(view_doc, "View(puts, decoded, values, readers, room, get, keys, find, decode, memo): `get` is asked for what is unusual, and for every value\n"
+                       "once `room` others have been decoded; the last four are handed on.");
 
 static PyMethodDef view_methods[] = {{"get", (PyCFunction)(void (*)(void))view_get, METH_FASTCALL | METH_KEYWORDS, get_doc}, {NULL, NULL, 0, NULL}};
 

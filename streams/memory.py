@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from hub.errors import Refuse, Stop
+from schemas.shortcuts import NO_SHORTCUTS
 from streams import quick
 from streams.headers import read_state
 from streams.ports import Content, Place, Serde
@@ -86,6 +87,11 @@ class Memory:
                 for key in list(islice(decoded, (len(decoded) + 1) // 2)):
                     del decoded[key]
             self._left = self.store.room - sum(map(len, self.decoded.values()))
+
+    @property
+    def room(self) -> int:
+        """How many more records may be decoded before some have to go."""
+        return self._left
 
     def has(self, topic: str, key: str) -> bool:
         """Whether there is a record."""
@@ -278,7 +284,10 @@ class Overlay:
         """What a processor is shown: this, with `get` compiled for what is put, decoded or not there."""
         if quick.library is None:
             return self
-        shown: View = quick.library.View(self.puts, self._memory.decoded, self._memory.values, self.get, self.keys, self.find, self.decode, self.memo)
+        memory, readers = self._memory, getattr(self._serde, "shortcuts", NO_SHORTCUTS).readers
+        shown: View = quick.library.View(
+            self.puts, memory.decoded, memory.values, readers, memory.room, self.get, self.keys, self.find, self.decode, self.memo
+        )  # fmt: skip
         return shown
 
     def get(self, topic: str, key: str) -> Any | None:
