@@ -89,8 +89,6 @@ class AvailabilitySum(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     free: int
     # how many of them are known
     known: int
-    # hash of what is declared of them, for which the others hold
-    settings: str
 
 
 class AvailabilityAhead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -163,6 +161,8 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     components: tuple[AvailabilityComponent, ...] = ()
     # null for a channel whose buffer is declared
     buffer_reason: BufferReason | None = None
+    # hash of what is declared of the channel's places, for which parts and sum hold; empty of a kit
+    settings: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -51,7 +51,9 @@ class Outlet(NamedTuple):
 class Region(NamedTuple):
     """Places, in order of preference, and the channels that sell from them.
 
-    settings   of many places: what is declared of them, hashed; their sum is not taken anew for every event, and holds only as long as this does
+    settings   what is declared of the places, hashed: what was told of those that a step does not touch holds as long as this does
+    many       they are told as their sum
+    ageing     what is known of some grows old, so that it has to be asked each time
     """
 
     locations: tuple[str, ...]
@@ -59,6 +61,8 @@ class Region(NamedTuple):
     outlets: tuple[Outlet, ...]
     places: frozenset[str]
     settings: str
+    many: bool
+    ageing: bool
 
 
 class Atlas:
@@ -91,8 +95,9 @@ class Atlas:
 
     def _region(self, locations: tuple[str, ...], outlets: tuple[Outlet, ...]) -> Region:
         sites = tuple(map(self.site, locations))
-        settings = blake2b(repr(sites).encode(), digest_size=8).hexdigest() if len(sites) > MANY else ""
-        return Region(locations, sites, outlets, frozenset(locations), settings)
+        settings = blake2b(repr(sites).encode(), digest_size=6).hexdigest()
+        ageing = any(site.rules.max_age is not None for site in sites)
+        return Region(locations, sites, outlets, frozenset(locations), settings, len(sites) > MANY, ageing)
 
     def around(self, places: Iterable[str], channels: Iterable[str]) -> list[Region]:
         """The regions that one of these places lies in, or one of these channels sells from; a place may be in none."""

@@ -28,13 +28,11 @@ def publish(work: Work, state: SkuState, everybody: bool = False) -> None:
         return
     demand = waiting(state.demand, work.atlas.places.channels) if state.demand else ()
     for region in regions:
-        if region.settings:
+        if region.many:
             _of_many(work, region, demand, state, everybody)
         else:
-            free = [work.part(site) for site in region.sites]
-            offered = offer(region.locations, free, demand)
-            parts = tuple([AvailabilityPart(location=site.location, free=units, aged=work.aged(site)) for site, units in zip(region.sites, free, strict=True)])
-            _tell(work, region, offered, parts, None, state)
+            parts = _parts(work, region, everybody)
+            _tell(work, region, offer(region.locations, [part.free for part in parts], demand), parts, None, state)
     if work.left is not None:
         kits.tell(work, state, work.left)
 
@@ -54,10 +52,29 @@ def _concerned(work: Work, state: SkuState) -> Sequence[Region]:
     return atlas.regions if len(atlas.regions) == 1 else atlas.around(moved, sold)
 
 
+def _told(work: Work, region: Region, everybody: bool) -> Availability | None:
+    """What the region's channels were told last, as far as it says something of the places that this step does not touch."""
+    told: Availability | None = work.get(AVAILABILITY, f"{region.outlets[0].quoted}|{work.quoted}")
+    return None if everybody or told is None or told.settings != region.settings else told
+
+
+def _parts(work: Work, region: Region, everybody: bool) -> tuple[AvailabilityPart, ...]:
+    """What each place adds. One that was not touched adds what it did: its record is not read again."""
+    told = _told(work, region, everybody or region.ageing)
+    if told is None:
+        return tuple([AvailabilityPart(location=site.location, free=work.part(site), aged=work.aged(site)) for site in region.sites])
+    return tuple(
+        [
+            AvailabilityPart(location=site.location, free=work.part(site)) if site.location in work.shelves else part
+            for site, part in zip(region.sites, told.parts, strict=True)
+        ]
+    )
+
+
 def _of_many(work: Work, region: Region, demand: Sequence[Waiting], state: SkuState, everybody: bool) -> None:
     """The sum of many places moves by what the step has moved; it is taken anew only when what is known or declared of them has changed."""
-    told: Availability | None = work.get(AVAILABILITY, f"{region.outlets[0].quoted}|{work.quoted}")
-    if everybody or told is None or told.sum is None or told.sum.settings != region.settings:
+    told = _told(work, region, everybody)
+    if told is None or told.sum is None:
         count = sum(map(work.opened, region.sites))
         total = sum([work.part(work.atlas.site(place)) or 0 for place in work.carried() if place in region.places])
     else:
@@ -66,7 +83,7 @@ def _of_many(work: Work, region: Region, demand: Sequence[Waiting], state: SkuSt
             if shelf.location in region.places and (units := shelf.part()) is not None:
                 total += units - shelf.was_part()
     offered = served(region.places, total, lambda place: work.part(work.atlas.site(place)) or 0, demand)
-    together = AvailabilitySum(free=total, known=count, settings=region.settings)
+    together = AvailabilitySum(free=total, known=count)
     check_size(total)
     _tell(work, region, offered if count else offered._replace(units=None), (), together, state)
 
@@ -100,7 +117,14 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
                 and told.taken == taken
                 and told.buffer == buffer
             )
-            if same and told.own == sold and told.parts == parts and told.sum == together and told.ahead == later and not told.components:
+            if (
+                same
+                and told.own == sold
+                and told.parts == parts
+                and told.sum == together
+                and told.ahead == later
+                and told.settings == region.settings  # not of a kit that is none any more
+            ):
                 continue
             revision = told.revision + 1
         work.puts[address] = Availability(
@@ -120,6 +144,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
             revision=revision,
             updated_at=work.at,
             buffer_reason=reason,
+            settings=region.settings,
         )
 
 
