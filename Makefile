@@ -13,7 +13,7 @@ export PYTHONPYCACHEPREFIX := $(abspath $(VENV))/pycache
 
 setup: $(READY)
 
-$(READY): deploy/requirements-dev.txt pyproject.toml schemas/_avro.c streams/_quick.c
+$(READY): deploy/requirements-dev.txt pyproject.toml schemas/_avro.c streams/_quick.c streams/_pages.c
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Crossdock needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Run: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \

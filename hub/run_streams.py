@@ -80,7 +80,7 @@ def run(runtime: Runtime) -> None:
         runtime.health.check(figures.look)
         watched.append(Watched(processor, figures, KafkaLog(config.bootstrap), SystemClock()))
         threads.append(threading.Thread(target=_guarded, args=(engine, figures, runtime), name=processor.name))
-    quick.spare_the_collector()
+    quick.spare_the_machine()
     runtime.show("/engine", lambda: told(runtime, [each.figures for each in watched]))
     suspects = Suspects(config.bootstrap, config.name, processors)
     # not waited for at the end: it may stand in a question to a broker that is away

@@ -6,24 +6,26 @@ CROSSDOCK_PURE=1 leaves them out, as it does the compiled codec (schemas/native.
 from __future__ import annotations
 
 import gc
+from importlib import import_module
 from typing import Any, Final
 
 from schemas.native import PURE
 from streams.ports import Record
 
 
-def _load() -> Any:
+def _load(name: str) -> Any:
     if PURE:
         return None
     try:
-        from streams import _quick  # type: ignore[attr-defined,unused-ignore]
+        return import_module(f"streams.{name}")
     except ImportError:
         return None
-    return _quick
 
 
-library: Any = _load()
+library: Any = _load("_quick")
 """The extension module, or None."""
+pages: Any = _load("_pages")
+"""Python's memory out of large pages (streams/_pages.c), or None."""
 
 
 def runs(records: list[Record]) -> list[tuple[str, int, int, int]]:
@@ -43,11 +45,13 @@ def runs(records: list[Record]) -> list[tuple[str, int, int, int]]:
 CONTAINERS: Final = 200_000
 
 
-def spare_the_collector() -> None:
-    """For a process that runs engines: look for garbage in cycles seldom, and never at what is there already.
+def spare_the_machine() -> None:
+    """For a process that runs engines: look for garbage in cycles seldom, and never at what is there already; large pages for what is to come.
 
     A batch makes tens of thousands of tuples that die with it and are no cycles; looking at them took an eighth of the time.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(CONTAINERS, 20, 50)
+    if pages is not None:
+        pages.large()

@@ -94,7 +94,7 @@ def main(settings: Settings) -> None:
     watch = Watch(settings.warm, settings.total, stop)
     processor = processor_of(settings.processor)
     log, serde = KafkaLog(settings.bootstrap), RegistrySerde(settings.registry)
-    quick.spare_the_collector()  # as hub/run_streams.py does
+    quick.spare_the_machine()  # as hub/run_streams.py does
     engine = Engine(processor, log, serde, SystemClock(), slot="0", prefix="bench", observer=watch)
     if settings.profile:
         print(profiled(engine.run, stop))

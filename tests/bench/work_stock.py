@@ -148,7 +148,7 @@ def in_memory(given: argparse.Namespace) -> None:
     for column in columns:
         column.book.positions = dict.fromkeys(column.inputs, 0)
     shelf = Written()
-    quick.spare_the_collector()
+    quick.spare_the_machine()
     run(columns, records[:warm], shelf)
     began, cpu = time.perf_counter(), time.process_time()
     if given.profile:

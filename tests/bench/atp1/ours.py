@@ -100,7 +100,7 @@ def main(bootstrap: str, run: str, input_: str, output: str, folder: str, state:
     keeper: Keeper = OnDisk(Path(folder)) if state == "disk" else Snapshots(Path(folder), clock)
     with taken_in(input_, output, run):
         engine = Engine(processor, log, BenchSerde(), clock, slot="1", prefix="bench", keeper=keeper)
-        quick.spare_the_collector()
+        quick.spare_the_machine()
         engine.run(stop)
 
 
