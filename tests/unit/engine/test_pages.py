@@ -48,4 +48,3 @@ def test_what_is_many_lies_on_large_pages_and_goes_back_to_the_system() -> None:
     assert before == 0
     assert there >= 90
     assert after <= there // 4
-

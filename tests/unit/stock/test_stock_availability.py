@@ -100,3 +100,46 @@ def test_those_who_wait_have_it_first() -> None:
     board.feed(claim("o", 1, "firm", want={"dc": 1}))
     board.feed(event("adjustment", -1, "dc", id="gone"))
     assert told_ahead(board) == (6, 0, minute(60))
+
+
+# what is not touched is not read again -------------------------------------------------------------------------------
+
+
+def three(**safety: int) -> Places:
+    """Three places of ours, of which a channel sells."""
+    return Places({name: Location("hub", safety_stock=safety.get(name, 0)) for name in ("a", "b", "c")}, {"web": Channel(("a", "b", "c"))})
+
+
+def stocked(at: Places) -> Board:
+    """Ten units at each of them."""
+    board = Board(at)
+    for name in ("a", "b", "c"):
+        board.feed(event("receipt", 10, name, id=f"r-{name}"))
+    return board
+
+
+def test_one_place_moves_and_the_others_are_as_they_were_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number is right although nobody has looked at the other places' records."""
+    board, asked = stocked(three()), list[str]()
+    get = type(board.state).get
+
+    def noting(state: object, topic: str, key: str) -> object:
+        asked.extend([key] if topic == "unified.stock" else [])
+        return get(board.state, topic, key)
+
+    monkeypatch.setattr(type(board.state), "get", noting)
+    board.feed(event("sale", 4, "b", id="s"))
+    assert set(asked) == {"A|b"}
+    assert board.sells("web").available == 26
+    assert [(part.location, part.free) for part in board.sells("web").parts] == [("a", 10), ("b", 6), ("c", 10)]
+
+
+def test_what_is_declared_of_a_place_shows_with_the_next_event_at_any() -> None:
+    """Safety stock of a place where nothing has happened since counts as soon as the item moves anywhere."""
+    board = stocked(three())
+    board.restart(three(c=7))
+    board.feed(event("sale", 1, "a", id="s"))
+    assert board.sells("web").available == 9 + 10 + 3
+    board.restart(three())
+    board.feed(event("sale", 1, "b", id="t"))
+    assert board.sells("web").available == 9 + 9 + 10
