@@ -21,6 +21,7 @@ from streams.limits import DlqLimit
 from streams.memory import Memory, Overlay, Put
 from streams.ports import Place, Record
 from streams.step import ALL, DeadLetter, Event, Fate, Input, Out, Reason, Refresh, Step, Tick
+from streams.store import DictStore
 from streams.tables import Tables
 from streams.turn import World
 
@@ -243,6 +244,26 @@ def test_what_a_processor_is_shown() -> None:
     assert view.get(STOCK, "s0|dc") == overlay.get(STOCK, "s0|dc") == stocks["s3"]
     with pytest.raises(AttributeError):
         view.keys = None  # type: ignore[method-assign]
+
+
+def test_a_view_decodes_what_is_usual_and_keeps_no_more_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values are decoded without the twin until the room is used up; what is garbled is the twin's to name."""
+    monkeypatch.setattr(DictStore, "room", 10)
+    serde, asked = LocalSerde(), list[str]()
+    memory = Memory((STOCK,), Odd().aggregate, serde)
+    stocks = {f"s{n:02}": Stock(sku=f"s{n:02}", location="dc", on_hand=n, sellable=n, revision=1, updated_at=T0) for n in range(60)}
+    memory.restore(STOCK, [(f"{sku}|dc".encode(), serde.frame(STOCK, stock), None) for sku, stock in stocks.items()])
+    memory.restore(STOCK, [(b"bad|dc", serde.frame(STOCK, stocks["s00"])[:-1], None)])
+    overlay = Overlay(memory, Tables((), serde), serde)
+    get = overlay.get
+    monkeypatch.setattr(overlay, "get", lambda topic, key: asked.append(key) or get(topic, key))
+    view = overlay.view()
+    with pytest.raises(Stop):
+        view.get(STOCK, "bad|dc")
+    for sku, stock in stocks.items():
+        assert view.get(STOCK, f"{sku}|dc") == stock
+        assert len(memory.decoded[STOCK]) <= 20
+    assert asked == ["bad|dc", *(f"s{n:02}|dc" for n in range(10, 60))]
 
 
 def test_a_record_of_another_column() -> None:
