@@ -4,6 +4,7 @@ python -m tests.bench.work_stock              on a real broker, one process, sev
 python -m tests.bench.work_stock --profile    once, and where the engine's thread spent its time
 python -m tests.bench.work_stock --memory     the columns alone, without a log: microseconds per event (may go with --profile)
 python -m tests.bench.work_stock --shapes     one busy SKU, and one that lies at 500 places, beside the even load, in turns
+python -m tests.bench.work_stock --growth     10,000 and 1,000,000 SKUs at places, in turns
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from tests.bench.work_stock_model import CHANNELS, LOCATIONS, SHAPES, Model, Sai
 from tests.bench.work_support import Line, append, child, hub, last_by_key, over, report
 
 TARGET = 40_000.0
+MOST_SLOWER = 20.0
+GROWTH = (2_500, 250_000)
+"""SKUs, at four places each."""
 PART = 0.8
 """Of the even load's speed, that one busy or wide SKU may not fall below."""
 TITLES = {"even": "every SKU alike", "hot": "one SKU has 30 % of the events", "wide": "one SKU has 30 % of the events and lies at 500 places"}
@@ -46,8 +50,9 @@ def main() -> None:
     words.add_argument("--memory", action="store_true")
     words.add_argument("--shape", choices=list(SHAPES), default="even")
     words.add_argument("--shapes", action="store_true")
+    words.add_argument("--growth", action="store_true")
     given = words.parse_args()
-    (in_memory if given.memory else side_by_side if given.shapes else on_kafka)(given)
+    (in_memory if given.memory else side_by_side if given.shapes else growth if given.growth else on_kafka)(given)
 
 
 def said(given: argparse.Namespace) -> tuple[list[Said], int]:
@@ -104,6 +109,26 @@ def side_by_side(given: argparse.Namespace) -> None:
     rows = [over(TITLES[name], [got[name] for got in rounds], "events/s") for name in SHAPES]
     rows += [over(f"{TITLES[name]}: of the even load", [got[name] / got["even"] for got in rounds], "", at_least=PART) for name in ("hot", "wide")]
     report("stock-shapes", rows, configuration(given) | {"rounds": given.rounds, "busy": "30 % of the events", "wide": len(SHAPES["wide"].places.locations)})
+
+
+def growth(given: argparse.Namespace) -> None:
+    """Few keys and many, in turns; the ratio is taken within a round."""
+    rounds = []
+    for _ in range(given.rounds):
+        got = {}
+        for skus in GROWTH:
+            given.skus = skus
+            events, warm = said(given)
+            print(f"{skus * len(LOCATIONS):>9,} ", end="", flush=True)
+            got[skus] = one_round(given, events, warm, modelled(events, given.shape))
+        rounds.append(got)
+    few, many = GROWTH
+    keys = {skus: f"{skus * len(LOCATIONS):,} SKUs at places" for skus in GROWTH}
+    speeds = [{skus: one["events"] / one["seconds"] for skus, one in got.items()} for got in rounds]
+    rows = [over(keys[skus], [got[skus] for got in speeds], "events/s") for skus in GROWTH]
+    rows += [over(f"{keys[skus]}: memory of the process", [got[skus]["rss"] / 2**20 for got in rounds], "MiB") for skus in GROWTH]
+    rows.append(over(f"slower with {many * len(LOCATIONS):,}", [100 * (1 - got[many] / got[few]) for got in speeds], "%", at_most=MOST_SLOWER))
+    report("stock-growth", rows, configuration(given) | {"rounds": given.rounds})
 
 
 def one_round(given: argparse.Namespace, events: Sequence[Said], warm: int, model: Model) -> dict[str, float]:
