@@ -22,7 +22,7 @@ from streams.places import HUB, ORDER, Location, Places
 from streams.step import ALL_AGGREGATES, Event, Fate, Input, Out, Refresh, Step, Table, Tick, View
 from streams.stock import counts, handover, kits, observed, transfers
 from streams.stock.atlas import Atlas, Site
-from streams.stock.claims import Hold, Said, meet
+from streams.stock.claims import Hold, Said, left_in_kits, meet
 from streams.stock.feeds import age, complete, finding
 from streams.stock.publish import publish
 from streams.stock.reservations import carts_of, check, expire
@@ -343,7 +343,7 @@ class StockProcessor:
         claim = _growing(claim, shipped, lost)
         hold = _arrive(work, claim, hold, closed)
         _facts(work, hold, shipped, lost)
-        _hold(work, hold, shipped, max(0, was_all - all_units(claim)))
+        _hold(work, hold, shipped, max(0, was_all - all_units(claim)), left_in_kits(was) if was is not None else 0)
         settle(work, hold)
         more = all_units(claim) - was_all
         sold = (claim.channel, more) if more > 0 and not claim.order_id.startswith(transfers.CLAIM_PREFIX) else None
@@ -491,28 +491,41 @@ def _arrive(work: Work, claim: Claim, hold: Hold | None, closed: ClosedClaim | N
 
 
 def _facts(work: Work, hold: Hold, shipped: dict[str, int], lost: dict[str, int]) -> None:
-    """S2: what is new in the cumulative counters has left the place, once, by its span of units."""
+    """S2: what is new in the cumulative counters has left the place, once, by its span of units. Of kits, a system that counts has sold the kit: it
+    knows of no component that left."""
     claim = hold.claim
     gone: ChangeKind = "transferred" if claim.order_id.startswith(transfers.CLAIM_PREFIX) else "sold" if claim.fact else "shipped"
     told: tuple[tuple[str, ChangeKind, dict[str, int], dict[str, int]], ...] = (
         ("shipped", gone, claim.shipped, shipped),
         ("lost", "missing", claim.lost, lost),
     )
+    kits = max(0, claim.in_kits - sum(shipped.values())) if claim.in_kits else 0
     for counter, kind, now, before in told:
         for place in sorted(now):
-            done = before.get(place, 0)
+            done, last = before.get(place, 0), now[place]
+            if last <= done:
+                continue
             site = work.atlas.site(place)
-            elsewhere = claim.fact and kind == "sold" and site.rules.sales_via == "stock" and claim.channel == site.keeper
-            if now[place] > done and not elsewhere:
-                fact = f"{claim.claim_id}|{counter}|{place}|{done}-{now[place]}"
-                handover.enter(work, work.shelf(place), _left(work, hold, place, fact, kind, now[place] - done), claim.order_id)
+            theirs = claim.channel == site.keeper
+            then = done + min(kits, last - done)
+            kits -= then - done if counter == "shipped" else 0
+            if not theirs:
+                then = done
+            if then > done:
+                _leave(work, hold, place, counter, kind, done, then, theirs=False)
+            if last > then and not (theirs and claim.fact and kind == "sold" and site.rules.sales_via == "stock"):
+                _leave(work, hold, place, counter, kind, then, last, theirs=theirs)
 
 
-def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units: int) -> Entry:
-    """Units that left a place. Where they were held until now they left now; else when the channel's book says."""
+def _leave(work: Work, hold: Hold, place: str, counter: str, kind: ChangeKind, done: int, last: int, *, theirs: bool) -> None:
+    fact = f"{hold.claim.claim_id}|{counter}|{place}|{done}-{last}"
+    handover.enter(work, work.shelf(place), _left(work, hold, place, fact, kind, last - done, theirs=theirs), hold.claim.order_id)
+
+
+def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units: int, *, theirs: bool) -> Entry:
+    """Units that left a place. Where they were held until now they left now; else when the channel's book says. `theirs`: the counting system's own."""
     claim = hold.claim
     site = work.shelf(place).site
-    theirs = claim.channel == site.keeper
     own = theirs or site.rules.tell == ORDER  # which holds every order, and records by itself what becomes of it
     recorded = claim.recorded_at if claim.recorded_at is not None and not hold.was_held.get(place) else claim.at
     happened = claim.occurred_at if claim.occurred_at is not None else min(recorded, claim.at)
@@ -530,18 +543,20 @@ def _left(work: Work, hold: Hold, place: str, fact: str, kind: ChangeKind, units
     )
 
 
-def _hold(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
+def _hold(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int, was_kits: int) -> None:
     """S2: decreases are always done, and a sale already made is held whether the units are there or not. `cancelled`: units that the
-    channel does not want any more."""
+    channel does not want any more. `was_kits`: units in kits that were left until now."""
     claim = hold.claim
+    kits = left_in_kits(claim)
     held = {place: units for place, units in claim.want.items() if units} if claim.fact else meet(hold.held, claim.want)
     for place in sorted(hold.held.keys() | held.keys()):
-        units = held.get(place, 0) - hold.held.get(place, 0)
-        if units:
+        before, now = hold.held.get(place, 0), held.get(place, 0)
+        units, in_kits = now - before, min(now, kits) - min(before, was_kits)
+        if units or in_kits:
             gone = claim.shipped.get(place, 0) - shipped.get(place, 0)
             back = max(0, min(cancelled, -units - gone))
             cancelled -= back
-            work.shelf(place).promise(hold, units, gone, back)
+            work.shelf(place).promise(hold, units, gone, back, in_kits)
             if units > 0:
                 carts_of(work).take(claim.order_id, place, units)
     hold.held = held

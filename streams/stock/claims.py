@@ -82,6 +82,12 @@ def meet(units: Mapping[str, int], other: Mapping[str, int]) -> Units:
     return {place: min(n, other[place]) for place, n in units.items() if place in other and min(n, other[place]) > 0}
 
 
+def left_in_kits(claim: Claim) -> int:
+    """Units sold in kits that have not left yet. Nobody says which of a claim's units they are: they leave first, and are held first at every place,
+    so that what a system that counts does not know of is not taken for what it does."""
+    return max(0, claim.in_kits - sum(claim.shipped.values())) if claim.in_kits else 0
+
+
 Free = Callable[[Hold, str], int]
 """Units free for a claim at a place, below zero where the place is over-promised."""
 

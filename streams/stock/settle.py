@@ -16,7 +16,7 @@ from schemas.catalogue import join_key
 from schemas.records import Answer, Claim, ClaimState, ClosedClaim, Demand, SkuState, Verdict
 from streams.step import Out
 from streams.stock import velocity
-from streams.stock.claims import Free, Hold, Said, fits, judge, named, recalls
+from streams.stock.claims import Free, Hold, Said, fits, judge, left_in_kits, named, recalls
 from streams.stock.kits import more_sold
 from streams.stock.reservations import carts_of, own
 from streams.stock.state import ALLOCATION, CLAIM, CLOSED, SKU, Shelf, Work, check_size
@@ -96,10 +96,12 @@ def _grant(work: Work, crew: Sequence[Hold]) -> bool:
     for hold in sorted(crew, key=lambda hold: hold.rank):
         more = hold.more
         if more and fits(more, hold, free):
+            kits = left_in_kits(hold.claim)
             for place, units in more.items():
                 shelf = work.shelf(place)
-                hold.held[place] = hold.held.get(place, 0) + units
-                shelf.promise(hold, units)
+                before = hold.held.get(place, 0)
+                hold.held[place] = before + units
+                shelf.promise(hold, units, kits=min(before + units, kits) - min(before, kits))
                 carts.take(hold.claim.order_id, place, units)
             granted = True
     return granted

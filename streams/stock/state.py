@@ -20,7 +20,7 @@ from streams.step import Fate, Out, Step, View
 from streams.stock import counts
 from streams.stock.atlas import Atlas, Site
 from streams.stock.availability import Waiting, waiting
-from streams.stock.claims import Hold
+from streams.stock.claims import Hold, left_in_kits
 
 STOCK: Final = "unified.stock"
 TRANSFER: Final = "internal.stock.transfer"
@@ -40,6 +40,7 @@ LEDGER: Final = "event.stock-change"
 TELL: Final = "command.tell"
 DRIFT: Final = "event.stock-drift"
 
+IN_KITS: Final = ("kits", "in kits")
 LIMIT: Final = 2**31 - 1
 AHEAD: Final = 10 * 60_000
 """How far a source's clock may be ahead of the log [ms]."""
@@ -460,7 +461,8 @@ class Shelf:
         claim, anchor = hold.claim, self.anchor
         if anchor is None or anchor.physical or claim.channel != self.site.keeper:
             return 0
-        return hold.missing if counts.inside(anchor, self._promise(hold, 1), HUB, self.site.clocks) is counts.Inside.YES else 0
+        units = hold.missing - max(0, left_in_kits(claim) - sum(hold.held.values()))
+        return units if units > 0 and counts.inside(anchor, self._promise(hold, 1), HUB, self.site.clocks) is counts.Inside.YES else 0
 
     # changes ---------------------------------------------------------------------------------------------------
 
@@ -537,8 +539,9 @@ class Shelf:
             units += entry.allocated
         self.sellable = (self.sellable or 0) + units
 
-    def promise(self, hold: Hold, units: int, shipped: int = 0, cancelled: int = 0) -> None:
-        """Promise more units to a claim, or fewer; of those that go, `shipped` are on their way, and `cancelled` the channel has given up."""
+    def promise(self, hold: Hold, units: int, shipped: int = 0, cancelled: int = 0, kits: int = 0) -> None:
+        """Promise more units to a claim, or fewer; of those that go, `shipped` are on their way, and `cancelled` the channel has given up. `kits`: so
+        many more, or fewer, were sold in kits."""
         self.touched = True
         self.allocated += units
         fact = f"{hold.claim.claim_id}|held|{hold.seq + 1}"
@@ -549,10 +552,16 @@ class Shelf:
             self.legs.append((fact, "shipped", "allocated", -gone))
             self.legs.append((f"{fact}|released", "released", "allocated", units + gone))
         if self.rules.measure == counts.AVAILABLE and self.site.keeper != HUB:
-            if cancelled:  # the book has had them back since it took the cancel in, which was before we heard of it
-                self.enter(self._promise(hold, -cancelled, said=True))
-            if units + cancelled:
-                self.enter(self._promise(hold, units + cancelled))
+            if hold.claim.channel != self.site.keeper:
+                kits = 0
+            loose = units - kits
+            back = min(cancelled, max(0, -loose))
+            if back:  # the book has had them back since it took the cancel in, which was before we heard of it
+                self.enter(self._promise(hold, -back, "cancelled"))
+            if loose + back:
+                self.enter(self._promise(hold, loose + back, "" if units else "loose"))
+            if kits:
+                self.enter(self._promise(hold, kits, "kits" if units else "in kits"))
 
     def expect(self, inbound: int, incoming: int, at: int | None) -> None:
         """More units are on their way, or fewer; the next are expected then."""
@@ -573,14 +582,16 @@ class Shelf:
         self.reserved += units
         self.legs.append((fact, kind, "reserved", units))
 
-    def _promise(self, hold: Hold, units: int, *, said: bool = False) -> Entry:
-        """A promise as a fact, which a number of measure `available` may contain. `said`: fewer units because the channel says so."""
-        claim, own = hold.claim, hold.claim.channel == self.site.keeper
-        recorded = claim.recorded_at if own and (units > 0 or said) and claim.recorded_at is not None else claim.at
+    def _promise(self, hold: Hold, units: int, part: str = "") -> Entry:
+        """A promise as a fact, which a number of measure `available` may contain. `part` of a claim's change: `cancelled` by the channel, or in kits,
+        of which the counting system has sold the kit and lowered no component. The others of a claim that has both may become more or fewer by that."""
+        claim = hold.claim
+        own = claim.channel == self.site.keeper and part not in IN_KITS
+        recorded = claim.recorded_at if own and (units > 0 or part == "cancelled") and claim.recorded_at is not None else claim.at
         return Entry(
             sku=claim.sku,
             location=self.location,
-            entry_id=f"{claim.claim_id}|held|{hold.seq + 1}" + ("|cancelled" if said else ""),
+            entry_id=f"{claim.claim_id}|held|{hold.seq + 1}" + (f"|{part}" if part else ""),
             kind="allocated" if units > 0 else "released",
             sellable=0,
             allocated=units,

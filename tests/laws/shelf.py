@@ -13,6 +13,8 @@ Written from the story, not from the rule: the shelf and the book are simple sum
 With `--feed available` the till's system also takes orders, and the number it gives is what is left for sale: orders that it has taken in
 are out of it, shipped or not; those of other channels it never hears of, nor of their shipments. Then the truth is what lies on the
 shelf and is promised to nobody.
+
+The till also sells kits with the item in them, as an article of their own: of those its book takes no unit off the item.
 """
 
 from __future__ import annotations
@@ -91,8 +93,8 @@ def world(draw: random.Random, tells: bool = False) -> World:
 
 
 def _fact(draw: random.Random, id: str) -> Fact:
-    at, kind = draw.randint(1, 30), draw.choice(["sale", "sale", "receipt", "shipment", "return"])
-    units = {"sale": -1, "receipt": draw.randint(1, 4), "shipment": -draw.randint(1, 2), "return": 1}[kind]
+    at, kind = draw.randint(1, 30), draw.choice(["sale", "sale", "receipt", "shipment", "return", "kit"])
+    units = {"sale": -1, "receipt": draw.randint(1, 4), "shipment": -draw.randint(1, 2), "return": 1, "kit": -draw.randint(1, 2)}[kind]
     own = kind in ("sale", "receipt")
     late = 0 if draw.random() < 0.5 else draw.randint(1, 12)
     return Fact(f"{kind}-{id}", units, at, at + late if own else None)
@@ -104,7 +106,7 @@ def _tell(draw: random.Random, fact: Fact) -> Fact:
     took = sent + draw.randint(0, 3)
     answered = took + draw.randint(0, 3)
     end = draw.choice(["exact", "answered", "lost", "lost and taken in", "refused"])
-    entry = f"{fact.id}|A|shipped|shop|0-{-fact.units}" if fact.id.startswith("shipment") else fact.id
+    entry = f"{fact.id}|A|shipped|shop|0-{-fact.units}" if fact.id.startswith(("shipment", "kit")) else fact.id
 
     def word(outcome: Any, **more: Any) -> Told:
         times = {name: minute(at) for name, at in more.items()}
@@ -124,6 +126,9 @@ def _said(fact: Fact) -> StockEvent | Claim:
     """As it comes to the processor: the till's own facts with their time of recording, the hub's as claims and adjustments."""
     if fact.id.startswith("shipment"):
         return claim(fact.id, 1, "none", shipped={"shop": -fact.units}, at=fact.at, occurred_at=fact.at)
+    if fact.id.startswith("kit"):
+        times = dict.fromkeys(("at", "occurred_at", "recorded_at"), fact.at)
+        return claim(fact.id, 1, "none", shipped={"shop": -fact.units}, channel="till", fact=True, kits={"SET": 1}, in_kits=-fact.units, **times)
     if fact.id.startswith("return"):
         return event("adjustment", fact.units, id=fact.id, source="hub", at=fact.at)
     kind = "sale" if fact.units < 0 else "receipt"
@@ -131,10 +136,12 @@ def _said(fact: Fact) -> StockEvent | Claim:
 
 
 class Ordered(NamedTuple):
-    """An order of one unit or more: when it was placed and when it ended, and when the till's system took that in (None: never)."""
+    """An order of one unit or more: when it was placed and when it ended, and when the till's system took that in (None: never). `loose`: of the
+    units, those that are in no kit."""
 
     id: str
     units: int
+    loose: int
     placed: int
     taken: int | None
     ended: int | None
@@ -154,7 +161,7 @@ def available(draw: random.Random) -> World:
         for order in orders:
             if order.taken is not None and order.taken <= at:
                 back = order.ended_taken is not None and order.ended_taken <= at and not order.ships
-                out -= 0 if back else order.units
+                out -= 0 if back else order.loose
         return out
 
     arrivals: list[tuple[float, Said]] = [(-1, count(OPENING, 0, id="opening"))]
@@ -176,18 +183,23 @@ def _ordered(draw: random.Random, id: str) -> Ordered:
     taken = placed + draw.randint(0, 10) if own else None
     ended = placed + draw.randint(1, 12) if ends else None
     ended_taken = max(taken, ended + draw.randint(0, 10)) if taken is not None and ended is not None else None
-    return Ordered(id, draw.randint(1, 2), placed, taken, ended, ended_taken, ships=ends and draw.random() < 0.6)
+    units = draw.randint(1, 3)
+    loose = units if draw.random() < 0.6 else draw.randint(0, units)
+    return Ordered(id, units, loose, placed, taken, ended, ended_taken, ships=ends and draw.random() < 0.6)
 
 
 def _claims(draw: random.Random, order: Ordered) -> list[tuple[float, Claim]]:
     """What the order wants of stock, in the order in which it said so; the till's own tells us after its book has it. Some twice."""
     channel = "web" if order.taken is None else "till"
     said = (order.placed if order.taken is None else order.taken) + draw.randint(0, 6)
-    told = [claim(order.id, 1, "firm", want={"shop": order.units}, channel=channel, at=said, recorded_at=order.taken, occurred_at=order.placed)]
+    in_kits = order.units - order.loose
+    kits: dict[str, Any] = {"kits": {"SET": 1}, "in_kits": in_kits} if in_kits else {}
+    told = [claim(order.id, 1, "firm", want={"shop": order.units}, channel=channel, at=said, recorded_at=order.taken, occurred_at=order.placed, **kits)]
     if order.ended is not None:
         later = max(said, order.ended if order.ended_taken is None else order.ended_taken) + draw.randint(0, 6)
         shipped = {"shop": order.units} if order.ships else {}
-        told.append(claim(order.id, 2, "none", shipped=shipped, channel=channel, at=later, recorded_at=order.ended_taken, occurred_at=order.ended))
+        kits = kits if order.ships else {}
+        told.append(claim(order.id, 2, "none", shipped=shipped, channel=channel, at=later, recorded_at=order.ended_taken, occurred_at=order.ended, **kits))
     first, *second = sorted(draw.randint(0, 60) for _ in told)
     times = [first, *(at + 0.5 for at in second)]  # an order's own records keep their order
     again = [(60.5, told[-1])] if draw.random() < 0.3 else []

@@ -62,24 +62,24 @@ def _rev_not_compared(self: Any, view: Any, claim: Claim, at: int) -> Any:
     return CLAIM(self, _Blind(view, claim), claim, at)
 
 
-def _keeps(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
+def _keeps(work: Work, hold: Hold, shipped: dict[str, int], *units: int) -> None:
     if hold.claim.fact or all(hold.claim.want.get(place, 0) >= units for place, units in hold.held.items()):
-        HOLD(work, hold, shipped, cancelled)
+        HOLD(work, hold, shipped, *units)
 
 
-def _keeps_cancelled(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
+def _keeps_cancelled(work: Work, hold: Hold, shipped: dict[str, int], *units: int) -> None:
     if hold.claim.phase != "none":
-        HOLD(work, hold, shipped, cancelled)
+        HOLD(work, hold, shipped, *units)
 
 
-def _all_or_nothing(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
+def _all_or_nothing(work: Work, hold: Hold, shipped: dict[str, int], *units: int) -> None:
     if not hold.more or hold.claim.fact:
-        HOLD(work, hold, shipped, cancelled)
+        HOLD(work, hold, shipped, *units)
 
 
-def _no_facts(work: Work, hold: Hold, shipped: dict[str, int], cancelled: int) -> None:
+def _no_facts(work: Work, hold: Hold, shipped: dict[str, int], *units: int) -> None:
     hold.claim = replace(hold.claim, fact=False)
-    HOLD(work, hold, shipped, cancelled)
+    HOLD(work, hold, shipped, *units)
 
 
 def _stops_at_first(work: Work, crew: Sequence[Hold]) -> bool:
