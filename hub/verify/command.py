@@ -29,6 +29,7 @@ def lines(report: Report) -> list[str]:
     out.append(orders_line(report))
     out.append(f"stock      {report.ledgers} ledgers folded; shortage {report.shortage_units}, waiting {report.waiting_units} units")
     out.append(told_line(report))
+    out.append(facts_line(report))
     out += [f"DIFFERENT  {d}" for d in report.differences]
     out.append("verify ok" if report.ok else f"verify FAILED: {len(report.differences)} differences")
     return out
@@ -46,4 +47,11 @@ def told_line(report: Report) -> str:
     """What became of the newest number of every listing that is told its stock."""
     return f"told       {report.told.total()} listings = " + " + ".join(
         f"{fate} {report.told[fate]}" for fate in ("right", "held", "refused", "to tell", "wrong")
+    )
+
+
+def facts_line(report: Report) -> str:
+    """What became of every fact that a counting system has to be told of."""
+    return f"facts      {report.facts.total()} to tell = " + " + ".join(
+        f"{fate} {report.facts[fate]}" for fate in ("accepted", "refused", "lost", "on their way", "overdue")
     )

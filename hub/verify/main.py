@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hub.verify.accounting import Account, Difference, books, check_dead, check_inputs, check_outputs
+from hub.verify.facts import check_facts
 from hub.verify.orders import check_orders
 from hub.verify.source import Source, latest
 from hub.verify.stock import check_availability, check_holds, check_ledger, check_moves, check_reserved, state
@@ -32,6 +34,7 @@ class Report:
     shortage_units: int
     waiting_units: int
     told: Counter[str]
+    facts: Counter[str]
     differences: list[Difference]
     window: list[str] = field(default_factory=list)
 
@@ -46,17 +49,25 @@ class Report:
             "shortage_units": self.shortage_units,
             "waiting_units": self.waiting_units,
             "told": {fate.replace(" ", "_"): n for fate, n in self.told.items()},
+            "facts": {fate.replace(" ", "_"): n for fate, n in self.facts.items()},
             "differences": [{"check": d.check, "key": d.key, "expected": d.expected, "found": d.found} for d in self.differences],
         }
 
 
-def verify(source: Source, domains: Sequence[str], places: Places, sinks: Collection[str], attempts: int = 5) -> Report:
+def wall_ms() -> int:
+    """The clock by which deliver waits [ms]."""
+    return time.time_ns() // 1_000_000
+
+
+def verify(
+    source: Source, domains: Sequence[str], places: Places, sinks: Collection[str], attempts: int = 5, *, wall_ms: Callable[[], int] = wall_ms
+) -> Report:
     """Check everything; `sinks` are the channels that are told their stock. While the hub works, topics are read at different
     moments: a difference counts only when it is still there although no transaction happened in between and no channel was told
     anything, or in the last of `attempts` readings."""
     for attempt in range(attempts):
         before = _moved(source)
-        report = _once(source, domains, places, sinks)
+        report = _once(source, domains, places, sinks, wall_ms())
         if report.ok or _moved(source) == before or attempt == attempts - 1:
             return report
     raise AssertionError("unreachable")
@@ -73,7 +84,7 @@ def _waiting(state: ClaimState) -> int:
     return claim.unrouted + sum(max(0, units - held.get(place, 0)) for place, units in claim.want.items())
 
 
-def _once(source: Source, domains: Sequence[str], places: Places, sinks: Collection[str]) -> Report:
+def _once(source: Source, domains: Sequence[str], places: Places, sinks: Collection[str], now: int) -> Report:
     found = books(source, PROCESSORS)
     raw = [raw_topic(domain, stream) for domain in domains for stream in STREAMS]
     inputs = {
@@ -94,7 +105,9 @@ def _once(source: Source, domains: Sequence[str], places: Places, sinks: Collect
     path, came, lost = check_orders(source, found, domains)
     differences += lost
     told, wrong = check_told(source, published, sinks)
-    differences += wrong
+    facts, overdue, also_cut = check_facts(source, now)
+    differences += wrong + overdue
+    cut += also_cut
     return Report(
         ok=not differences,
         accounts=accounts,
@@ -104,6 +117,7 @@ def _once(source: Source, domains: Sequence[str], places: Places, sinks: Collect
         shortage_units=sum(s.shortage for s in stock.values()),
         waiting_units=sum(_waiting(c) for c in claims.values() if c.claim.phase != "none"),
         told=told,
+        facts=facts,
         differences=differences,
         window=[f"records kept in {topic} only" for topic in dict.fromkeys(cut)] or ["everything since the topics began"],
     )

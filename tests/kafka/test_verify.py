@@ -28,7 +28,7 @@ from hub.verify.command import run
 from hub.verify.main import PROCESSORS
 from hub.verify.source import KafkaSource
 from schemas.catalogue import key_of, partition_for, partition_key
-from schemas.records import Delivered, Raw, StockEvent
+from schemas.records import Delivered, Raw, StockEvent, Tell, Told
 from schemas.registry import RegistrySerde
 from streams.ports import Record
 from tests.support import eventually
@@ -177,7 +177,8 @@ def told(hub: Hub, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str], 
 
 def test_verify_proves_a_real_log_and_names_what_was_done_to_it(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
     """Real engines: exit 0 and every order accounted for. Then, one after the other: retention, a doubled ledger entry, a changed
-    count, a number that is gone, and one that a channel was not told. The first is no difference; each of the others ends with 1 and its key."""
+    count, a number that is gone, one that a channel was not told, and a fact that nobody was told of. The first is no difference; each of the others ends
+    with 1 and its key."""
     work(hub)
     code, found, out = told(hub, capsys)
     assert (code, found) == (0, []), out
@@ -224,3 +225,13 @@ def test_verify_proves_a_real_log_and_names_what_was_done_to_it(hub: Hub, capsys
     assert f"published {level.channel}|{level.sku}: expected {level.available} told, found {level.available + 1}" in found, out
     assert "told       3 listings = right 0 + held 0 + refused 0 + to tell 2 + wrong 1\n" in out
     assert out.endswith("verify FAILED: 5 differences\n")
+
+    long_ago = hub.began - 72 * 3_600_000
+    tell = Tell(channel="there", sku="MUG", location="dc", entry_id="left", kind="shipped", units=-1, at=long_ago, log_at=long_ago)
+    hub.produce(hub.framed("command.tell", tell), hub.framed("command.tell", replace(tell, entry_id="young", log_at=hub.now())))
+    code, found, out = told(hub, capsys)
+    assert "facts      2 to tell = accepted 0 + refused 0 + lost 0 + on their way 1 + overdue 1\n" in out
+    assert any("shipped at dc (left): -1 was never sent" in line for line in found), out
+    assert len(found) == 6, out
+    hub.produce(hub.framed("event.told", Told(channel="there", sku="MUG", location="dc", entry_id="left", outcome="refused", units=-1, at=hub.now())))
+    assert len(told(hub, capsys)[1]) == 5

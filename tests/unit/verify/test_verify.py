@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from hub.verify.command import lines, orders_line, told_line
+from hub.verify.command import facts_line, lines, orders_line, told_line
 from hub.verify.main import Report, verify
 from tests.unit.verify.book import DOMAINS, PLACES, SENT, SINKS, Lists, log
 
@@ -41,6 +41,7 @@ def test_a_log_that_the_processors_wrote_is_right() -> None:
     assert orders_line(report) == "orders     in 16 = applied 9 + duplicate 1 + superseded 1 + ignored 2 + dead 2 + parked 1"
     assert (report.ledgers, report.waiting_units) == (5, 11)
     assert told_line(report) == "told       3 listings = right 3 + held 0 + refused 0 + to tell 0 + wrong 0"
+    assert facts_line(report) == "facts      0 to tell = accepted 0 + refused 0 + lost 0 + on their way 0 + overdue 0"
     assert [line for line in lines(report) if line.startswith("normalise")] == [
         "normalise  in 26 = applied 22 + duplicate 0 + superseded 0 + ignored 1 + dead 2 + parked 1"
     ]
