@@ -40,6 +40,7 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
             occurred_at=updated,
             placed_at=millis(order.created_at),
             status=ORDER[effect],
+            untaken=effect is Goods.UNTAKEN,
             location=place,
             method=method,
             currency=_currency(order),

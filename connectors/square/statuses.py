@@ -13,8 +13,9 @@ ORDER: Mapping[str, Goods] = {
     "CANCELED": Goods.RELEASE,
 }
 
-TICKET: Mapping[str, Goods] = {**ORDER, "OPEN": Goods.HELD}
-"""An order without fulfilment is a till's: its goods are at the counter while it is open, and carried out when it is completed."""
+TICKET: Mapping[str, Goods] = {**ORDER, "OPEN": Goods.UNTAKEN}
+"""An order without fulfilment is a till's: its goods are at the counter while it is open, and carried out when it is completed. Square lowers its
+count when it is paid."""
 
 FULFILMENT: Mapping[str, Goods] = {
     "PROPOSED": Goods.DEMAND,

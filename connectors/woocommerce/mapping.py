@@ -42,6 +42,7 @@ def order(raw: MappingInput, lookup: Lookup) -> Iterator[OrderEvent]:
             occurred_at=changed,
             placed_at=created,
             status=ORDER[effect],
+            untaken=effect is Goods.UNTAKEN,
             currency=order.currency,
             total=money(order.total) if order.total is not None else None,
             lines=tuple(_line(line, lookup, effect is Goods.GONE) for line in order.line_items if line.product_id),

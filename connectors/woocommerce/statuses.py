@@ -1,8 +1,9 @@
 """What WooCommerce's statuses mean for the goods.
 
-WooCommerce lowers its number with on-hold, processing and completed. While an order is pending it keeps the units back for its own
-"Hold stock" minutes, then cancels the order and says so: it ends them, not we. A checkout-draft is a basket at the checkout: the shop
-keeps its units from its other customers for ten minutes by itself, and forgets the draft the day after without a word (ADR 0015).
+WooCommerce lowers its number with on-hold, processing and completed, and raises it again when such an order becomes pending. While an
+order is pending it keeps the units back for its own "Hold stock" minutes, then cancels the order and says so: it ends them, not we.
+A checkout-draft is a basket at the checkout: the shop keeps its units from its other customers for ten minutes by itself, and forgets
+the draft the day after without a word (ADR 0015).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ STATUS: Mapping[str, Goods] = {
     "draft": Goods.NOTHING,  # begun in the back office
     "auto-draft": Goods.NOTHING,
     "checkout-draft": Goods.NOTHING,
-    "pending": Goods.HELD,
+    "pending": Goods.UNTAKEN,
     "on-hold": Goods.HELD,
     "processing": Goods.DEMAND,
     "completed": Goods.GONE,

@@ -2,6 +2,7 @@
 
 NOTHING  no goods are meant yet: no event
 HELD     counts at once, nobody looks for it yet; no time ends it, only the channel does
+UNTAKEN  the same, and the channel takes it off its own number only when the order goes on
 DEMAND   counts at once and is looked for
 GONE     all of it has left, whoever sent it
 ENDED    nothing more is owed, and nothing has come back by that: money only
@@ -26,6 +27,7 @@ class Goods(StrEnum):
 
     NOTHING = auto()
     HELD = auto()
+    UNTAKEN = auto()
     DEMAND = auto()
     GONE = auto()
     ENDED = auto()
@@ -34,6 +36,7 @@ class Goods(StrEnum):
 
 ORDER: Final[Mapping[Goods, OrderStatus]] = {
     Goods.HELD: "pending",
+    Goods.UNTAKEN: "pending",
     Goods.DEMAND: "open",
     Goods.GONE: "closed",
     Goods.ENDED: "closed",

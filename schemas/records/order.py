@@ -208,6 +208,8 @@ class OrderEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     identifiers: tuple[Identifier, ...] = ()
     # all or none of its units are promised; each line stands alone otherwise
     together: bool = False
+    # the channel has not taken these units off its own number yet; it does when the order goes on
+    untaken: bool = False
 
 
 class PlanItem(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -278,6 +280,8 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kits: dict[str, int] = {}
     # units sold in kits
     in_kits: int = 0
+    # the channel has not taken them off its own number yet
+    untaken: bool = False
 
 
 class OrderPlan(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -145,11 +145,11 @@ class Availability(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     sum: AvailabilitySum | None = None
     # null for a channel that sells nothing ahead
     ahead: AvailabilityAhead | None = None
-    # units of this channel's own orders that the number already contains, net of cancels
+    # units of this channel's own orders that the number already contains and the channel has taken off its own, net of cancels
     own: int = 0
     # free units of the parts that those who wait take off the number
     taken: int = 0
-    # the same as own, of every channel's orders: what was sold until this number
+    # units of every channel's orders that the number contains, net of cancels: what was sold until this number
     ordered: int = 0
     # occurred_at of the event that caused this revision, for end to end latency [ms]
     cause_at: int | None = None
@@ -210,6 +210,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     kits: dict[str, int] = {}
     # units sold in kits
     in_kits: int = 0
+    # the channel has not taken these units off its own number yet
+    untaken: bool = False
 
 
 class ClaimState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -562,6 +564,8 @@ class SkuState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     recent: dict[str, int] = {}
     # log time for which recent is counted down [15 s]
     recent_step: int = 0
+    # of own, units that the channel has not taken off its own number yet
+    untaken: dict[str, int] = {}
 
 
 class Stock(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -97,10 +97,12 @@ class OrderProcessor:
         in_kits = kits.sold(pictured, event.status, event.stock_policy)
         groups, preference = by_sku(pictured), self._preference(event.channel)
         told = Told(event.status, event.stock_policy, event.placed_at, event.occurred_at, force_again=plan is not None and plan.policy != "force")
+        untaken = event.untaken and event.status == "pending"
         lines = {}
         for sku in dict.fromkeys((*before, *groups)):
             line = before.get(sku) or replace(EMPTY, sku=sku)
-            lines[sku] = kits.counted(fold(line, groups.get(sku, ()), told, preference), in_kits.get(sku, kits.NONE))
+            line = kits.counted(fold(line, groups.get(sku, ()), told, preference), in_kits.get(sku, kits.NONE))
+            lines[sku] = line if line.untaken == untaken else replace(line, untaken=untaken)
         if len(lines) > 2 * MAX_LINES:
             raise Refuse(f"{event.order_id}: more than {2 * MAX_LINES} SKUs over all revisions", "too-large")
         head = OrderPlan(
@@ -186,4 +188,5 @@ def _beside(merged: OrderEvent, plan: OrderPlan, order: Order) -> OrderEvent:
         currency=order.currency,
         total=order.total,
         together=plan.together,
+        untaken=any(line.untaken for line in plan.lines),
     )

@@ -217,13 +217,14 @@ def claim(order_id: str, channel: str, age: str, line: PlanLine, at: int) -> Cla
         occurred_at=line.sold_at,
         kits=line.kits,
         in_kits=line.in_kits,
+        untaken=line.untaken,
     )
 
 
 def _said(line: PlanLine) -> tuple[object, ...]:
     """What makes a claim another claim."""
     unrouted = max(0, line.quantity - total(line.want))
-    kits = line.kits, line.in_kits
+    kits = line.kits, line.in_kits, line.untaken
     return unrouted, line.candidates, line.want, line.phase, line.together, line.shipped, line.lost, line.picked, line.victim, line.fact, kits
 
 

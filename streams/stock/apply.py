@@ -347,7 +347,8 @@ class StockProcessor:
         settle(work, hold)
         more = all_units(claim) - was_all
         sold = (claim.channel, more) if more > 0 and not claim.order_id.startswith(transfers.CLAIM_PREFIX) else None
-        publish(work, sums(work, was, was_own, hold, known.kits if known is not None else NO_KITS, sold))
+        was_kits = known.kits if known is not None and not (was is not None and was.untaken) else NO_KITS
+        publish(work, sums(work, was, was_own, hold, was_kits, sold))
         return work.step()
 
     def _again(self, work: Work, claim: Claim, hold: Hold | None) -> Step:
@@ -465,8 +466,8 @@ def _occurred(claim: Claim) -> int:
 
 def _growing(claim: Claim, shipped: dict[str, int], lost: dict[str, int]) -> Claim:
     """Cumulative counters never become smaller, and a claim that ends wants nothing."""
-    if claim.phase == "none" and (claim.want or claim.unrouted or claim.picked):
-        claim = replace(claim, want={}, unrouted=0, picked={})
+    if claim.phase == "none" and (claim.want or claim.unrouted or claim.picked or claim.untaken):
+        claim = replace(claim, want={}, unrouted=0, picked={}, untaken=False)
     if any(claim.shipped.get(place, 0) < units for place, units in shipped.items()):
         claim = replace(claim, shipped=_most(claim.shipped, shipped))
     if any(claim.lost.get(place, 0) < units for place, units in lost.items()):

@@ -154,6 +154,7 @@ def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedCla
     state: SkuState = view.get("internal.stock.sku", join_key(sku)) or SkuState(sku=sku)
     demand: Counter[tuple[str, tuple[str, ...], str]] = Counter()
     own: Counter[str] = Counter()
+    untaken: Counter[str] = Counter()
     kits: Counter[tuple[str, str]] = Counter()
     waiting = set()
     for claim, held, recall in ((s.claim, s.held, s.said_recall) for s in claims):
@@ -162,8 +163,11 @@ def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedCla
         demand[(*group, "missing")] += missing
         demand[(*group, "recalled")] += sum(recall.values())
         if not claim.order_id.startswith("transfer:"):  # nobody has bought what is only moved
-            own[claim.channel] += max(0, claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values()) - claim.in_kits)
-        kits.update({(kit, claim.channel): units for kit, units in claim.kits.items()})
+            units = max(0, claim.unrouted + sum(claim.want.values()) + sum(claim.shipped.values()) - claim.in_kits)
+            own[claim.channel] += units
+            untaken[claim.channel] += units if claim.untaken else 0
+        if not claim.untaken:
+            kits.update({(kit, claim.channel): units for kit, units in claim.kits.items()})
         waiting |= {claim.order_id} if missing else set()
     for ended in closed:
         if not ended.order_id.startswith("transfer:"):
@@ -175,6 +179,8 @@ def _sums(view: View, sku: str, claims: list[ClaimState], closed: list[ClosedCla
         yield f"demand {dict(+summed)}, by the claims {dict(+demand)}"
     if +Counter(state.own) != +own:
         yield f"own {state.own}, by the claims {dict(+own)}"
+    if Counter(state.untaken) != +untaken:
+        yield f"untaken {state.untaken}, by the claims {dict(+untaken)}"
     if Counter({(each.kit, each.channel): each.units for each in state.kits}) != +kits:
         yield f"kits sold {state.kits}, by the claims {dict(+kits)}"
     if state.waiters != len(waiting) or (state.waiting and set(state.waiting) != waiting):
@@ -216,7 +222,7 @@ def _channels(view: View, sku: str, places: Places, stocks: dict[str, Stock]) ->
             yield f"{name}: {record.status} {record.available}, {read} are known"
         if record.available is not None and not 0 <= record.available <= sum(max(0, _free(places, stocks, location)) for location in read):
             yield f"{name}: sells {record.available}, more than there is"
-        sold = sums.own.get(name, 0) if sums is not None else 0
+        sold = sums.own.get(name, 0) - sums.untaken.get(name, 0) if sums is not None else 0
         if record.own != sold:
             yield f"{name}: has sold {record.own} by its record, {sold} by the claims"
         free = record.sum.free if record.sum is not None else sum(part.free or 0 for part in record.parts)

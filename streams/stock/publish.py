@@ -45,6 +45,8 @@ def _concerned(work: Work, state: SkuState) -> Sequence[Region]:
         return atlas.regions
     moved, own = work.moved(), before.own
     sold = [] if state.own == own else [channel for channel, units in state.own.items() if units != own.get(channel, 0)]
+    if state.untaken != before.untaken:
+        sold = [*sold, *state.untaken.keys(), *before.untaken.keys()]
     if atlas.following and state.recent != before.recent:
         sold = [*sold, *atlas.following]
     if not moved and not sold:
@@ -106,7 +108,7 @@ def _tell(work: Work, region: Region, offered: Offer, parts: tuple[AvailabilityP
         if work.left is not None:
             kits.note(work.left, name, offered.units if units is not None else None)
         later = _ahead(work, region, offered, rules) if rules.preorder or rules.backorder else None
-        sold, address = own.get(name, 0), (AVAILABILITY, f"{outlet.quoted}|{quoted}")
+        sold, address = own.get(name, 0) - state.untaken.get(name, 0), (AVAILABILITY, f"{outlet.quoted}|{quoted}")
         told: Availability | None = get(*address)
         revision = 1
         if told is not None:

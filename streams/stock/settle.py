@@ -240,7 +240,13 @@ def _claimed(work: Work, was: Claim | None, was_own: int, arrived: Hold | None, 
     sale = arrived is not None and not arrived.claim.order_id.startswith(CLAIM_PREFIX)
     if arrived is not None and sale and (sold := own_units(arrived.claim) - was_own):
         own = {**own, arrived.claim.channel: own.get(arrived.claim.channel, 0) + sold}
-    sold_in = more_sold(old.kits, arrived.claim.channel, was_kits, arrived.claim.kits) if arrived is not None else old.kits
+    untaken, sold_in = old.untaken, old.kits
+    if arrived is not None:
+        claim = arrived.claim
+        if later := (own_units(claim) if claim.untaken else 0) - (was_own if was is not None and was.untaken else 0):
+            left = untaken.get(claim.channel, 0) + later
+            untaken = {name: units for name, units in {**untaken, claim.channel: left}.items() if units}
+        sold_in = more_sold(old.kits, claim.channel, was_kits, NO_KITS if claim.untaken else claim.kits)
     waiters, waiting = _waiting(work, old, changed)
     groups = tuple(
         Demand(channel=channel, candidates=places, missing=missing, recalled=back)
@@ -259,6 +265,7 @@ def _claimed(work: Work, was: Claim | None, was_own: int, arrived: Hold | None, 
         kits=sold_in,
         recent=old.recent,
         recent_step=old.recent_step,
+        untaken=untaken,
     )
     if state != old or work.state() is None:
         work.puts[(SKU, work.quoted)] = state

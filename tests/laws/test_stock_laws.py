@@ -210,6 +210,7 @@ class Story:
             at=self.now,
             recorded_at=rng.choice([None, self.now, max(0, self.now - 30)]),
             **rng.choice([{}, {}, {"kits": {"K": 1}, "in_kits": 2}]),
+            untaken=rng.random() < 0.2,
         )
 
     def reserve(self) -> Reserve:

@@ -100,3 +100,38 @@ def test_an_edit_between_two_sales(shop: str) -> None:
     assert market.shows(sku) == dict.fromkeys(SHOPS, ALL - 2)
     assert sum(found.units for found in market.memory.findings) == 7
     assert grown(market) == Counter()
+
+
+@pytest.mark.parametrize("paid", [None, False], ids=["pending", "on-hold"])
+@pytest.mark.parametrize("end", ["pay", "cancel"])
+@pytest.mark.parametrize("restarts", [False, True], ids=["", "deliver restarts"])
+def test_an_order_that_stays_unpaid_is_no_difference(paid: bool | None, end: str, restarts: bool) -> None:
+    """WooCommerce lowers its number for an order on-hold at once, for a pending one when it is paid. However long that takes, and however it ends:
+    no finding, and every shop shows what is left."""
+    market = Market(OPENING)
+    sku = market.skus[1]
+    order = market.begin(sku, 2, paid)
+    for _ in range(3):
+        market.wait(ROUND_TRIP)
+        assert market.shows(sku) == dict.fromkeys(SHOPS, ALL - 2)
+        if restarts:
+            market.restart()
+    market.sell("shopify", sku)
+    market.wait(ROUND_TRIP)
+    getattr(market.kit.shops["woocommerce"], end)(order)
+    market.wait(ROUND_TRIP)
+    assert market.shows(sku) == dict.fromkeys(SHOPS, ALL - 3 if end == "pay" else ALL - 1)
+    assert market.memory.findings == []
+    assert grown(market) == Counter()
+
+
+def test_an_edit_beside_an_unpaid_order_is_found() -> None:
+    """The order explains its own units and no others."""
+    market = Market(OPENING)
+    sku = market.skus[1]
+    market.begin(sku)
+    market.wait(ROUND_TRIP)
+    market.edit("woocommerce", sku, ALL - 4)
+    market.wait(ROUND_TRIP)
+    assert market.shows(sku) == dict.fromkeys(SHOPS, ALL - 1)
+    assert [(found.channel, found.units) for found in market.memory.findings] == [("woocommerce", -3)]

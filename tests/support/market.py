@@ -19,7 +19,10 @@ from connectors.square.settings import SquareSettings
 from connectors.woocommerce.settings import WooCommerceSettings
 from hub.deliver.lane import Lane
 from hub.deliver.ledger import Origin
+from hub.demo.shops.book import Order
 from hub.demo.shops.catalogue import TILLS
+from hub.demo.shops.shop import Sale
+from hub.demo.shops.woocommerce import WooCommerce
 from hub.http import Caller, Limiter
 from hub.ingest.door import Door, Entry
 from hub.ingest.poller import Poller, Source
@@ -160,6 +163,15 @@ class Market(httpx2.BaseTransport):
             self.oscar.sell(sku, units)
         else:
             assert self.kit.world.sell(shop, sku, units) is not None
+
+    def begin(self, sku: str, units: int = 1, paid: bool | None = None) -> Order:
+        """Somebody orders at WooCommerce and pays later. `paid` None: is still at the gateway (pending); False: has chosen a transfer (on-hold)."""
+        shop = self.kit.shops["woocommerce"]
+        assert isinstance(shop, WooCommerce)
+        sale = Sale(70_000 + len(shop.book.orders), "dc", ((shop.goods[sku], units),), 9, paid=False)
+        order = shop.begin(sale) if paid is None else shop.sell(sale)
+        assert order is not None
+        return order
 
     def shows(self, sku: str) -> dict[str, int]:
         """What each shop lets people buy."""

@@ -48,6 +48,26 @@ class WooCommerce(Shop):
         self.changed_at[sku] = self.clock()
         self.book.wrote(Write(self.clock(), sku, "", quantity))
 
+    def begin(self, sale: Sale) -> Order:
+        """A customer who is yet to pay at the gateway: the order is pending, and its units are still in the number."""
+        order = self._order(sale, [self._line(sale, n, product, units) for n, (product, units) in enumerate(sale.basket)], self.clock())
+        order.paid, order.extra["pending"] = False, True
+        self.tell(order, "created")
+        return order
+
+    def pay(self, order: Order) -> None:
+        if order.extra.pop("pending", False):
+            for line in order.lines:
+                self._moved(line, order, -line.units, "sale")
+        super().pay(order)
+
+    def cancel(self, order: Order) -> None:
+        if "pending" not in order.extra:
+            super().cancel(order)
+        elif order.cancelled_at is None:
+            order.cancelled_at = self.clock()
+            self._touch(order)
+
     def order_id(self, sale: Sale) -> str:
         return str(100_000 + sale.index * 3)
 

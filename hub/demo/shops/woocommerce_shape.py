@@ -12,9 +12,12 @@ SITE_OFFSET_MS = 3_600_000
 
 
 def status(order: Order) -> str:
-    """cancelled, completed, processing, or on-hold while the transfer is awaited; stock is lowered in all but the first."""
+    """cancelled, completed, processing, on-hold while the transfer is awaited, or pending while the customer is at the gateway; stock is lowered in
+    all but the first and the last."""
     if order.cancelled_at is not None:
         return "cancelled"
+    if "pending" in order.extra:
+        return "pending"
     if order.fulfilled_at is not None:
         return "completed"
     return "processing" if order.paid else "on-hold"

@@ -219,6 +219,24 @@ def test_pending_counts_and_is_never_planned() -> None:
     assert (desk.claim().phase, desk.claim().want) == ("try", {"A": 2})
 
 
+def test_what_the_channel_has_not_taken_off_its_number_is_said_of_every_claim() -> None:
+    """A new word about it is a new claim; only a pending order may say it; of two pictures of one second the later one counts."""
+    desk = Desk()
+    desk.feed(picture(1, line(2), line(1, "CUP", "2"), status="pending", untaken=True))
+    assert [(desk.claim(sku).untaken, desk.claim(sku).rev) for sku in ("MUG", "CUP")] == [(True, 1)] * 2
+    desk.feed(picture(2, line(2), line(1, "CUP", "2"), status="pending"))
+    assert [(desk.claim(sku).untaken, desk.claim(sku).rev) for sku in ("MUG", "CUP")] == [(False, 2)] * 2
+    desk.feed(picture(3, line(2), line(1, "CUP", "2"), status="open", untaken=True))
+    assert not desk.claim("MUG").untaken
+    ends = []
+    for first, second in (("pending", "on-hold"), ("on-hold", "pending")):
+        desk = Desk()
+        for word in (first, second):
+            desk.feed(picture(1, line(2), status="pending", untaken=word == "pending", at=T0 + (word == "on-hold")))
+        ends.append(desk.claim("MUG").untaken)
+    assert ends == [False, False]
+
+
 def test_a_pending_till_sale_is_counted_at_its_place() -> None:
     """On the counter, not paid: nothing is shipped, but nobody else may have it."""
     desk = Desk()

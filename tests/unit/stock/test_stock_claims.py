@@ -335,6 +335,43 @@ def test_a_sale_in_one_channel_reaches_the_others() -> None:
     assert (board.sells("shopify").ordered, board.sells("square").ordered) == (0, 0)
 
 
+def test_what_the_channel_has_not_taken_off_its_number_is_not_its_own_yet() -> None:
+    """It counts against everybody and is ordered, but the channel's number still has it: until the order goes on, is taken back to unpaid, or ends."""
+    board = Board(places({"a": Location("hub")}, web=("a",), app=("a",)))
+    board.feed(event("receipt", 9, "a", id="r"))
+
+    def told() -> list[int | None]:
+        return [board.sells("web").available, board.sells("app").available, board.sells("web").own, board.sells("web").ordered]
+
+    board.feed(claim("o1", 1, unrouted=2, untaken=True))
+    assert told() == [7, 7, 0, 2]
+    board.feed(claim("o2", 1, unrouted=1, untaken=True))
+    board.feed(claim("o1", 2, unrouted=2))
+    assert told() == [6, 6, 2, 3]
+    board.feed(claim("o1", 3, unrouted=2, untaken=True))
+    assert told() == [6, 6, 0, 3]
+    board.feed(claim("o1", 4, "none", untaken=True, shipped={"a": 2}))
+    assert told() == [6, 6, 2, 3]
+    board.feed(claim("o2", 2, "none"))
+    assert told() == [7, 7, 2, 2]
+    assert board.sums().untaken == {}
+
+
+def test_a_kit_that_the_channel_has_not_taken_off_its_number() -> None:
+    """The same of kits."""
+    at = Places({"a": Location("hub")}, {"web": Channel(("a",))}, {"SET": {"A": 1}})
+    board = Board(at)
+    board.feed(event("receipt", 5, "a", id="r"))
+    board.feed(claim("o1", 1, unrouted=2, untaken=True, kits={"SET": 2}, in_kits=2))
+    assert (board.sells("web", "SET").available, board.sells("web", "SET").own) == (3, 0)
+    board.feed(claim("o1", 2, unrouted=2, kits={"SET": 2}, in_kits=2))
+    assert (board.sells("web", "SET").available, board.sells("web", "SET").own) == (3, 2)
+    board.feed(claim("o1", 3, unrouted=2, untaken=True, kits={"SET": 2}, in_kits=2))
+    assert (board.sells("web", "SET").available, board.sells("web", "SET").own) == (3, 0)
+    board.feed(claim("o1", 4, "none"))
+    assert (board.sells("web", "SET").available, board.sells("web", "SET").own, board.sums().kits) == (5, 0, ())
+
+
 def test_ledger_tells_what_happened() -> None:
     """Every change of a counter by kind; the fold is the counter."""
     board = stocked(a=9)
