@@ -159,9 +159,7 @@ class Audit:
 
     def _fired(self, number: int, column: Column, entries: list[progress.Progress], by_topic: dict[str, list[Record]], transaction: Transaction) -> None:
         """No wake before the backlog: an input that was not at its end had been consumed up to the wake's time."""
-        lines = [msgspec.json.decode(record.value or b"") for topic in self.processor.outputs for record in by_topic.get(topic, [])]
-        state = self.processor.states[0]
-        ats = [line["at"] for line in lines if line["from"] is None and (state, line["key"].split("|")[0]) in column.wakes and "refreshed" not in line["key"]]
+        ats = self._wakes(number, column, by_topic)
         view, after = self._log.views.get(transaction.owner), {Place(entry.topic, entry.partition): entry.next_offset for entry in entries}
         for place, next_offset in after.items():
             for record in self._visible(place, column.positions.get(place, 0), next_offset):
@@ -176,6 +174,12 @@ class Audit:
             times.append(max(column.latest.get(place, -1), -1 if behind else entries[0].at))
         column.time = max(column.time, min(times))
         must(max(ats, default=-1) <= column.time, "a wake fired before the backlog", number, times, ats)
+
+    def _wakes(self, number: int, column: Column, by_topic: dict[str, list[Record]]) -> list[int]:
+        """Log times of what wakes have written in this transaction."""
+        lines = [msgspec.json.decode(record.value or b"") for topic in self.processor.outputs for record in by_topic.get(topic, [])]
+        state = self.processor.states[0]
+        return [line["at"] for line in lines if line["from"] is None and (state, line["key"].split("|")[0]) in column.wakes and "refreshed" not in line["key"]]
 
     def _input(self, column: Column, record: Record, origins: dict[Any, Any], owner: str) -> None:
         """The sequential model, one record further: what must have become of it."""

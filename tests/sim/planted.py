@@ -31,6 +31,7 @@ from streams.ports import Abortable, Place, Unknown
 from streams.recovery import Recovery
 from streams.step import Fate
 from streams.stock import settle
+from streams.stock.reservations import Carts
 from streams.stock.state import STOCK
 from streams.tables import Tables
 from tests.sim.ports import ProcessLog, SimGroup, SimTransactions
@@ -326,17 +327,40 @@ def no_key(patch: Patch) -> None:
 def no_lock_on_grant(patch: Patch) -> None:
     """A claim is judged by the counters as the last transaction left them, without what was granted to the claims before it in this one."""
 
-    def wrong(more: Any, hold: Any, free: Any) -> bool:
-        work = free.__self__
-        stock = {place: work.view._memory.get(STOCK, work.key(place)) for place in more}
-        return all(stock[place] is not None and stock[place].sellable - stock[place].allocated >= units for place, units in more.items())
+    def wrong(work: Any) -> Any:
+        def free(hold: Any, place: str) -> int:
+            stock = work.view._memory.get(STOCK, work.shelf(place).key)
+            return 0 if stock is None else (stock.sellable or 0) - stock.allocated - stock.reserved
 
-    patch.setattr(settle, "fits", wrong)
+        return free
+
+    patch.setattr(quick, "library", None)  # its view does not say what lies behind it
+    patch.setattr(settle, "units_for", wrong)
 
 
 def grant_without_looking(patch: Patch) -> None:
     """A claim is granted whatever is held already."""
     patch.setattr(settle, "fits", lambda more, hold, free: True)
+
+
+def own_hold_in_the_way(patch: Patch) -> None:
+    """What a cart holds for an order counts against that order too."""
+    patch.setattr(settle, "own", lambda work, hold, place: 0)
+
+
+def extension_ignored(patch: Patch) -> None:
+    """A cart that is looked at again runs out as if it had not been."""
+    changed(Carts, "_do", "cart.expires_at = max(cart.expires_at, _until(command, self.work.at, HELD_FOR))", "pass")(patch)
+
+
+def cart_never_ends(patch: Patch) -> None:
+    """Nobody is woken when a cart's time is over."""
+    changed(Carts, "conclude", "work.wakes[(RESERVATION, key)] = cart.expires_at", "pass")(patch)
+
+
+def carts_by_wall_clock(patch: Patch) -> None:
+    """A cart runs out by the wall clock, although the command that extends it may still be unread."""
+    wake_before_backlog(patch)
 
 
 STANDING: dict[str, Plant] = {
@@ -345,10 +369,12 @@ STANDING: dict[str, Plant] = {
         ack_first, no_dedupe, torn, no_fence, skip_on_outage, dead_letter_not_acked, producer_kept, wake_lost_on_restore, offsets_after_restore,
         restore_to_stable, wake_without_offsets, generation_at_commit, no_seek, uniform_assignor, wake_before_backlog, keep_overlay, no_offsets, unsettled,
         merge_first, unknown_is_lost, unknown_is_done, wake_by_offsets, lose_popped, forget_arrivals, no_key, no_lock_on_grant, grant_without_looking,
+        own_hold_in_the_way, extension_ignored, cart_never_ends, carts_by_wall_clock,
     )
 }  # fmt: skip
 
-SEEN_IN: dict[str, str] = {"no_key": "deliver", "no_lock_on_grant": "trade", "grant_without_looking": "trade"}
+CARTS = ("own_hold_in_the_way", "extension_ignored", "cart_never_ends", "carts_by_wall_clock")
+SEEN_IN: dict[str, str] = {"no_key": "deliver"} | dict.fromkeys(("no_lock_on_grant", "grant_without_looking", *CARTS), "trade")
 """Mistake -> the edge, or `trade`: the world of orders."""
 
 

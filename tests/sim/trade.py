@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -30,6 +31,8 @@ from tests.sim.world import Case, World
 PLACES: Final = Places({"depot": Location(HUB), "store": Location(HUB)}, {"web": Channel(("depot", "store"))})
 SKUS: Final = ("mug", "pot")
 """One in each column."""
+SLACK: Final = 10_000
+"""So long may what is due be on its way at the end [ms]."""
 UNITS: Final = 4
 """Of a SKU at most; there are more orders than that."""
 
@@ -43,8 +46,8 @@ class OrderAudit(Audit):
         must(self.dead_topic not in by_topic, "refused", by_topic.get(self.dead_topic))
         return {}
 
-    def _fired(self, *_: Any) -> None:
-        """Carts run out; what comes of it shows in what is held."""
+    def _wakes(self, *_: Any) -> list[int]:
+        return []
 
     def _input(self, column: Column, record: Record, origins: dict[Any, Any], owner: str) -> None:
         column.passed[Place(record.topic, record.partition)] += 1
@@ -53,22 +56,40 @@ class OrderAudit(Audit):
 
 
 class StockAudit(OrderAudit):
-    """Of stock: no unit is promised twice, whatever stock itself believes."""
+    """Of stock: no unit is promised twice, whatever stock itself believes, and a cart ends when its last command says, by the column's time."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.came: Counter[tuple[str, str]] = Counter()  # SKU, place -> units that stock has heard of
         self.told: dict[str, dict[str, Mapping[str, int]]] = {sku: {} for sku in SKUS}  # SKU -> order or cart -> what it was told last that it holds
         self._heard: set[str] = set()
+        self.ends: dict[tuple[str, int], int] = {}  # cart and time of a command -> the end that it asks for, the first of two
+        self.last: Counter[str] = Counter()  # cart -> the latest end that was ever asked for
+        self._answers: dict[str, int] = {}  # cart -> seq of its last answer
+        self._expired: list[Answer] = []  # of this transaction
 
     def _origins(self, by_topic: dict[str, list[Record]]) -> dict[tuple[str, int, int], Any]:
+        self._expired.clear()
         for record in by_topic.get("event.allocation", []):
             answer: Answer = self._serde.unframe(record.topic, record.value or b"")
             self.told[answer.sku][answer.order_id] = answer.held
+            if answer.reservation is not None and answer.seq > self._answers.get(answer.order_id, 0):
+                self._answers[answer.order_id] = answer.seq
+                if answer.reservation == "expired":
+                    self._expired.append(answer)
         return super()._origins(by_topic)
+
+    def _wakes(self, number: int, column: Column, by_topic: dict[str, list[Record]]) -> list[int]:
+        """Of carts that ran out; one whose command asks for an end that is over already was not woken."""
+        return [answer.at for answer in self._expired if answer.at > answer.rev and catalogue.partition_for(answer.sku, self.partitions) == number]
 
     def _input(self, column: Column, record: Record, origins: dict[Any, Any], owner: str) -> None:
         super()._input(column, record, origins, owner)
+        if record.topic == "command.reservation":
+            command: Reserve = self._serde.unframe(record.topic, record.value or b"")
+            key, end = (command.reservation_id, command.at), command.expires_at or 0
+            self.ends[key] = min(end, self.ends.get(key, end))
+            self.last[command.reservation_id] = max(end, self.last[command.reservation_id])
         if record.topic == "event.stock":
             said: StockEvent = self._serde.unframe(record.topic, record.value or b"")
             if said.event_id not in self._heard:
@@ -77,6 +98,9 @@ class StockAudit(OrderAudit):
 
     def _fold(self, column: Column, number: int, by_topic: dict[str, list[Record]]) -> None:
         super()._fold(column, number, by_topic)
+        for answer in self._expired:
+            if catalogue.partition_for(answer.sku, self.partitions) == number:
+                must(answer.at >= self.ends[answer.order_id, answer.rev], "a cart has run out before its time", answer, self.ends)
         for sku in SKUS:
             if catalogue.partition_for(sku, self.partitions) == number:
                 self._promised(sku, column)
@@ -110,6 +134,10 @@ class Trade(World):
         self.receipts: Counter[tuple[str, str]] = Counter()
         self.carts: list[Reserve] = []
         super().__init__(msgspec.structs.replace(case, edges=()), keeper)
+        if case.seed % 2 == 0:  # a world of carts: there are units before there are orders
+            chance = random.Random(case.seed)
+            for _ in range(2 * UNITS):
+                self.receipt(chance)
 
     def _hub(self) -> dict[str, Any]:
         return {"order": OrderProcessor(PLACES), "stock": StockProcessor(PLACES)}
@@ -124,7 +152,9 @@ class Trade(World):
     # --- what is said
 
     def _said(self) -> list[Any]:
-        return [self.order] * 7 + [self.edit] * 4 + [self.again, self.receipt, self.receipt] + [self.cart] * 3
+        if self.case.seed % 2:
+            return [self.order] * 7 + [self.edit] * 4 + [self.again, self.receipt, self.receipt] + [self.cart] * 3
+        return [self.order, self.edit, self.edit] + [self.receipt] * 2 + [self.cart] * 15
 
     def _marked(self) -> tuple[str, ...]:
         return (OFFSETS, *(topic for processor in self.processors.values() for topic in topics(processor) if not topic.startswith("event.order")))
@@ -150,19 +180,22 @@ class Trade(World):
             self._tell(msgspec.structs.replace(before, revision=revision, event_id=f"{before.native_id}.{revision}", status=status, lines=lines))  # type: ignore[arg-type]
 
     def cart(self, chance: random.Random) -> None:
-        """Somebody puts something into a cart, or a known cart is looked at again, emptied, or paid for: then it is the next order's."""
-        if self.carts and chance.random() < 0.5:
-            cart = chance.choice(self.carts)
-            cart = msgspec.structs.replace(cart, action=chance.choice(("hold", "extend", "post", "void")), at=self.now())
-        else:
-            name, sku = f"cart-{len(self.carts)}", chance.choice(SKUS)
-            cart = Reserve(reservation_id=name, owner=name, sku=sku, quantity=chance.choice((1, 1, 2)), locations=(), action="hold", at=self.now())
-        if cart.action == "post" or chance.random() < 0.5:
-            cart = msgspec.structs.replace(cart, owner=f"web:{len(self.pictures)}")
-        cart = msgspec.structs.replace(cart, expires_at=self.now() + chance.choice((10, 1_000, 20_000, 3_600_000)))
+        """Somebody puts something into a cart, and then it is looked at again, made fuller, emptied, or paid for: then it is the next order's."""
+        name, sku, wait = f"cart-{len(self.carts)}", chance.choice(SKUS), 0.0
+        cart = Reserve(reservation_id=name, owner=name, sku=sku, quantity=chance.choice((1, 1, 2)), locations=(), action="hold", at=self.now())
         self.carts.append(cart)
-        for _ in range(2 if chance.random() < 0.2 else 1):
-            self._write("command.reservation", cart)
+        for action in ("hold", *chance.choices(("hold", "extend", "extend", "post", "void"), k=chance.randint(0, 4))):
+            lasts, ours, times = chance.choice((10, 1_000, 5_000, 20_000, 3_600_000)), action == "post" or chance.random() < 0.5, chance.choice((1, 1, 1, 2))
+            cart = msgspec.structs.replace(cart, action=action, quantity=chance.choice((1, 1, 2)))  # type: ignore[arg-type]
+            self.scheduler.after(wait, partial(self._cart, cart, lasts, ours, times))
+            wait += chance.choice((0.0, 0.3, 1.0, 4.0))
+
+    def _cart(self, cart: Reserve, lasts: int, ours: bool, times: int) -> None:
+        """One command, now, until `lasts` ms from now; `ours`: of who orders next."""
+        if not self.peace:
+            owner = f"web:{len(self.pictures)}" if ours else cart.owner
+            for _ in range(times):
+                self._write("command.reservation", msgspec.structs.replace(cart, owner=owner, at=self.now(), expires_at=self.now() + lasts))
 
     def again(self, chance: random.Random) -> None:
         """A picture comes once more."""
@@ -217,6 +250,13 @@ class Trade(World):
         must(stock.came == self.receipts, "units came that stock has not heard of", stock.came, self.receipts)
         held = {sku: {order: sum(units.values()) for order, units in stock.told[sku].items()} for sku in SKUS}
         free = {sku: self._there(sku) - sum(held[sku].values()) for sku in SKUS}
+        mine: Counter[tuple[str, str]] = Counter()
+        for column in stock.columns.values():
+            for record in column.state.values():
+                if isinstance(record, Reservation):
+                    mine[record.owner, record.sku] += sum(record.held.values())
+                    until = stock.last[record.reservation_id]
+                    must(until > self.now() - SLACK, "a cart holds units after its end", record, until, self.now())
         orders = {record.order_id: record for column in self.audits["order"].columns.values() for record in column.state.values() if isinstance(record, Order)}
         must(orders.keys() == self.pictures.keys(), "orders that were never seen", orders.keys() ^ self.pictures.keys())
         for order, picture in self.pictures.items():
@@ -225,7 +265,7 @@ class Trade(World):
             must(orders[order].revision == picture.revision, "an order is not what the channel says last", orders[order], picture)
             must(known == {sku: held[sku].get(order, 0) for sku in known}, "an order believes to hold other units than it was told", orders[order], held)
             must(min(lack.values()) >= 0, "an order holds more than it wants", orders[order], lack)
-            fits = [free[sku] >= units for sku, units in lack.items() if units]
+            fits = [free[sku] + mine[order, sku] >= units for sku, units in lack.items() if units]
             must(not (fits and all(fits) if picture.together else any(fits)), "an order waits for what is free", orders[order], lack, free)
             must(not picture.together or len({units > 0 for units in lack.values()}) == 1, "half of what comes together is held", orders[order], lack)
 
