@@ -1,7 +1,7 @@
 """The tables, and how one unified record becomes one row.
 
 There are no migrations: the store is a copy. When LAYOUT or a topic's id differs from what is stored, the table is
-emptied and read again from the topic's beginning. Tables with other columns are dropped and made anew.
+emptied and read again from the topic's beginning. Tables with other columns, or columns of another width, are dropped and made anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy import JSON, BigInteger, Column, DateTime, Index, Integer, MetaD
 from schemas.codec import to_json
 from schemas.records import Availability, Item, Order, Stock, StockChange
 from schemas.records.stock import Counter
-from streams.item.state import fold
+from streams.item.state import MAX_TEXT, fold
 
 LAYOUT = 3
 NEWEST = 100
@@ -37,9 +37,9 @@ def _when() -> DateTime:
 items = Table(
     "items",
     metadata,
-    Column("sku", String(255), primary_key=True),
-    Column("folded", String(768), nullable=False, index=True),
-    Column("title", String(1024)),
+    Column("sku", String(MAX_TEXT), primary_key=True),
+    Column("folded", String(3 * MAX_TEXT), nullable=False, index=True),
+    Column("title", Text),
     Column("document", JSON, nullable=False),
     Column("updated_at", _when(), nullable=False),
 )
@@ -47,11 +47,11 @@ items = Table(
 orders = Table(
     "orders",
     metadata,
-    Column("order_id", String(255), primary_key=True),
-    Column("channel", String(64), nullable=False, index=True),
+    Column("order_id", String(MAX_TEXT), primary_key=True),
+    Column("channel", String(MAX_TEXT), nullable=False, index=True),
     Column("phase", String(32), nullable=False, index=True),
     Column("revision", BigInteger, nullable=False),
-    Column("currency", String(3), nullable=False),
+    Column("currency", String(MAX_TEXT), nullable=False),
     Column("total", Numeric(18, 4)),
     Column("placed_at", _when(), nullable=False),
     Column("updated_at", _when(), nullable=False),
@@ -61,9 +61,9 @@ orders = Table(
 stock = Table(
     "stock",
     metadata,
-    Column("sku", String(255), primary_key=True),
+    Column("sku", String(MAX_TEXT), primary_key=True),
     Column("location", String(64), primary_key=True),
-    Column("folded", String(768), nullable=False, index=True),
+    Column("folded", String(3 * MAX_TEXT), nullable=False, index=True),
     Column("on_hand", Integer),
     Column("atp", Integer),
     Column("allocated", Integer, nullable=False),
@@ -78,7 +78,7 @@ ledger = Table(
     "ledger",
     metadata,
     Column("entry_id", String(LONGEST), primary_key=True),
-    Column("sku", String(255), nullable=False),
+    Column("sku", String(MAX_TEXT), nullable=False),
     Column("location", String(64), nullable=False),
     Column("log_offset", BigInteger, nullable=False),
     Column("kind", String(32), nullable=False),
@@ -93,7 +93,7 @@ Index("ix_ledger_newest", ledger.c.sku, ledger.c.location, ledger.c.log_offset)
 sums = Table(
     "ledger_sums",
     metadata,
-    Column("sku", String(255), primary_key=True),
+    Column("sku", String(MAX_TEXT), primary_key=True),
     Column("location", String(64), primary_key=True),
     *(Column(counter, BigInteger, nullable=False) for counter in COUNTERS),
     Column("log_offset", BigInteger, nullable=False),
@@ -103,8 +103,8 @@ sums = Table(
 availability = Table(
     "availability",
     metadata,
-    Column("channel", String(64), primary_key=True),
-    Column("sku", String(255), primary_key=True),
+    Column("channel", String(MAX_TEXT), primary_key=True),
+    Column("sku", String(MAX_TEXT), primary_key=True),
     Column("status", String(16), nullable=False),
     Column("available", Integer),
     Column("updated_at", _when(), nullable=False),
@@ -114,7 +114,7 @@ availability = Table(
 progress = Table(
     "store_progress",
     metadata,
-    Column("topic", String(255), primary_key=True),
+    Column("topic", String(MAX_TEXT), primary_key=True),
     Column("partition", Integer, primary_key=True),
     Column("layout", Integer, nullable=False),
     Column("topic_id", String(64), nullable=False),

@@ -78,10 +78,14 @@ def _opening(url: str) -> Iterator[Engine]:
 
 
 def _otherwise(engine: Engine) -> bool:
-    """Whether any of the tables that are there has other columns."""
+    """Whether any of the tables that are there has other columns, or some with room for less or more."""
     found = inspect(engine)
     there = set(found.get_table_names())
-    return any({c["name"] for c in found.get_columns(t.name)} != set(t.columns.keys()) for t in metadata.sorted_tables if t.name in there)
+    return any(
+        {c["name"]: getattr(c["type"], "length", None) for c in found.get_columns(t.name)} != {c.name: getattr(c.type, "length", None) for c in t.columns}
+        for t in metadata.sorted_tables
+        if t.name in there
+    )
 
 
 def _make_anew(engine: Engine) -> None:

@@ -47,6 +47,7 @@ from streams.stock.state import (
     TELL,
     TRANSFER,
     Work,
+    check_id,
 )
 
 EVENTS: Final = "event.stock"
@@ -423,6 +424,7 @@ class StockProcessor:
         return work.step()
 
     def _check_claim(self, claim: Claim) -> None:
+        check_id(claim.sku)
         if not claim.sku.strip() or not claim.order_id:
             raise Refuse("a claim without SKU or order", reason="invalid-quantity")
         maps = (claim.want, claim.shipped, claim.lost, claim.picked)
@@ -434,6 +436,7 @@ class StockProcessor:
 
 
 def _check_event(said: StockEvent, at: int) -> None:
+    check_id(said.sku)
     if not said.sku.strip():
         raise Refuse("a stock event without SKU", reason="invalid-quantity")
     if (said.quantity < 0 and said.kind in ("receipt", "sale")) or abs(said.quantity) > MOST:

