@@ -8,17 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from hub import kafka as kafka_reader
 from hub.config import ChannelConfig, ChannelModel, HubConfig, HubModel
@@ -32,29 +30,27 @@ from hub.errors import ConfigError
 from hub.http import Caller
 from hub.runtime import Runtime
 from hub.sdk import StockSink
-from schemas.catalogue import key_of, partition_for, partition_key, position_topic
+from schemas.catalogue import position_topic
 from schemas.records import Availability, Delivered, Item, ItemChannel, StockDrift
-from schemas.registry import LocalSerde, RegistrySerde, Serde
+from schemas.registry import LocalSerde, RegistrySerde
 from streams.places import Channel, Places, Velocity
 from tests.support import eventually
-from tests.support.toy import Toy, ToySettings, ToyShop, served
+from tests.support.own_channel import COMPACT, Loop, OwnChannel, made, own_name
+from tests.support.toy import Toy, ToySettings, served
 
 CAUSE = 1_790_000_000_000
 PLAIN = replace(Toy.sink, lowers_itself=False, exactly_once="absolute")
 
 
 @dataclass
-class World:
-    """One channel of its own on the shared topics."""
+class World(OwnChannel):
+    """One channel of its own that is told its stock."""
 
-    bootstrap: str
-    channel: str
-    domain: str
-    partitions: int
-    producer: Producer
-    shop: ToyShop = field(default_factory=ToyShop)
     revision: int = 0
-    serde: Serde = field(default_factory=LocalSerde)
+
+    @property
+    def domain(self) -> str:
+        return self.channel
 
     def say(self, sku: str, available: int | None, own: int = 0, channel: str = "", cause: int = CAUSE) -> None:
         """A new availability."""
@@ -76,18 +72,6 @@ class World:
             ),
         )
 
-    def item(self, sku: str) -> None:
-        """A listing in this channel."""
-        listing = ItemChannel(channel=self.channel, native_id=f"n-{sku}", native={}, as_of=0)
-        self.write(ITEM, Item(sku=sku, channels=(listing,), revision=1, updated_at=CAUSE))
-
-    def write(self, topic: str, record: Any, value: bytes | None = None) -> None:
-        """Where the streams would write it."""
-        key = key_of(topic, record)
-        partition = partition_for(partition_key(topic, key), self.partitions) if topic == AVAILABILITY else 0
-        self.producer.produce(topic, self.serde.frame(topic, record) if value is None else value, key.encode(), partition)
-        assert self.producer.flush(30) == 0
-
     def findings(self) -> list[StockDrift]:
         """What was found wrong in this channel."""
         found = [record for record in kafka_reader.read_all(self.bootstrap, DRIFT) if (record.key or b"").startswith(f"{self.channel}|".encode())]
@@ -101,57 +85,23 @@ class World:
 
 @pytest.fixture
 def world(kafka: str) -> World:
-    """A channel nobody else has; the unified topics are made when they are not there yet."""
-    name = f"toy{uuid.uuid4().hex[:10]}"
-    client = AdminClient({"bootstrap.servers": kafka})
-    there = client.list_topics(timeout=30).topics
-    compact = {"cleanup.policy": "compact"}
-    wanted = [NewTopic(topic, 2, 1, config=compact) for topic in (AVAILABILITY, ITEM, SENT)]
-    wanted += [
-        NewTopic(DEAD, 2, 1),
-        NewTopic(COMMAND, 1, 1),
-        NewTopic(DELAY, 1, 1, config=compact),
-        NewTopic(DRIFT, 2, 1),
-        NewTopic(position_topic(name), 1, 1, config=compact),
-    ]
-    missing = [topic for topic in wanted if topic.topic not in there]
-    for made in client.create_topics(missing).values():
-        made.result(30)
-    partitions = len(eventually(lambda: client.list_topics(AVAILABILITY, timeout=30).topics[AVAILABILITY].partitions))
-    return World(kafka, name, name, partitions, Producer({"bootstrap.servers": kafka, "acks": "all"}))
+    """A channel nobody else has."""
+    channel = own_name()
+    wanted = [NewTopic(topic, 2, 1, config=COMPACT) for topic in (AVAILABILITY, ITEM, SENT)]
+    wanted += [NewTopic(topic, 1, 1, config=COMPACT) for topic in (DELAY, position_topic(channel))]
+    wanted += [NewTopic(DEAD, 2, 1), NewTopic(COMMAND, 1, 1), NewTopic(DRIFT, 2, 1)]
+    return World(kafka, channel, AVAILABILITY, made(kafka, wanted, AVAILABILITY))
 
 
-class Running:
-    """A lane in a thread, as hub.deliver.main runs it."""
+class Running(Loop):
+    """A lane."""
 
     def __init__(self, world: World, slot: str = "0", reconcile: float = 3600.0, sink: StockSink[Any] = Toy.sink, delay: Delay | None = None) -> None:
-        self.world, self.stop = world, threading.Event()
-        self.error: BaseException | None = None
         caller = Caller(world.channel, Toy, ToySettings(), transport=world.shop.transport)
         self.ledger = Ledger(world.bootstrap, LocalSerde(), world.channel)
         self.lane = Lane(world.channel, sink, ToySettings(), caller, self.ledger, reconcile=reconcile, delay=delay)
         self.feed = Feed(world.bootstrap, LocalSerde(), self.lane, self.ledger, world.domain, slot)
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Running:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self._thread.join(60)
-        self.feed.close()
-        self.ledger.close()
-        assert self.error is None
-
-    def _run(self) -> None:
-        try:
-            while not self.stop.is_set():
-                self.feed.poll(0.0 if self.feed.restored and self.lane.ready else 0.05)
-                if self.feed.restored:
-                    self.lane.work()
-        except BaseException as error:  # noqa: BLE001 - shown when the block is left
-            self.error = error
+        super().__init__(self.feed, lambda: self.lane.ready, self.lane.work, self.ledger, caller)
 
 
 def settled(world: World, **stock: int) -> bool:

@@ -8,15 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import NewTopic
 
 from hub import kafka as kafka_reader
 from hub.config import ChannelConfig, ChannelModel, HubConfig, HubModel
@@ -29,35 +25,16 @@ from hub.errors import Stop
 from hub.http import Caller
 from hub.runtime import Runtime
 from schemas.catalogue import key_of, partition_for, partition_key, position_topic
-from schemas.records import Item, ItemChannel, Tell, Told
-from schemas.registry import LocalSerde, RegistrySerde, Serde
+from schemas.records import Tell, Told
+from schemas.registry import LocalSerde, RegistrySerde
 from streams.places import Location, Places
 from tests.support import eventually
-from tests.support.toy import Toy, ToySettings, ToyShop, served
+from tests.support.own_channel import COMPACT, Loop, OwnChannel, made, own_name
+from tests.support.toy import Toy, ToySettings, served
 
 
-@dataclass
-class World:
-    """One channel of its own on the shared topics."""
-
-    bootstrap: str
-    channel: str
-    partitions: int
-    producer: Producer
-    shop: ToyShop = field(default_factory=ToyShop)
-    serde: Serde = field(default_factory=LocalSerde)
-
-    def write(self, topic: str, record: Any, value: bytes | None = None) -> None:
-        """Where the streams would write it."""
-        key = key_of(topic, record)
-        partition = partition_for(partition_key(topic, key), self.partitions) if topic == COMMANDS else 0
-        self.producer.produce(topic, self.serde.frame(topic, record) if value is None else value, key.encode(), partition)
-        assert self.producer.flush(30) == 0
-
-    def item(self, sku: str) -> None:
-        """A listing in this channel."""
-        listing = ItemChannel(channel=self.channel, native_id=f"n-{sku}", native={}, as_of=0)
-        self.write(ITEM, Item(sku=sku, channels=(listing,), revision=1, updated_at=1))
+class World(OwnChannel):
+    """One channel of its own that counts one place."""
 
     def tell(self, entry: str, sku: str = "A", units: int = -1) -> Tell:
         """A fact that stock wants to be told, now."""
@@ -86,50 +63,21 @@ def wall() -> int:
 
 @pytest.fixture
 def world(kafka: str) -> World:
-    """A channel nobody else has; the topics are made when they are not there yet."""
-    client = AdminClient({"bootstrap.servers": kafka})
-    there = client.list_topics(timeout=30).topics
-    wanted = [NewTopic(ITEM, 2, 1, config={"cleanup.policy": "compact"}), *[NewTopic(topic, 2, 1) for topic in (COMMANDS, TOLD, DEAD, DRIFT)]]
-    missing = [topic for topic in wanted if topic.topic not in there]
-    for made in (client.create_topics(missing) if missing else {}).values():
-        made.result(30)
-    partitions = len(eventually(lambda: client.list_topics(COMMANDS, timeout=30).topics[COMMANDS].partitions))
-    return World(kafka, f"toy{uuid.uuid4().hex[:10]}", partitions, Producer({"bootstrap.servers": kafka, "acks": "all"}))
+    """A channel nobody else has."""
+    wanted = [NewTopic(ITEM, 2, 1, config=COMPACT), *[NewTopic(topic, 2, 1) for topic in (COMMANDS, TOLD, DEAD, DRIFT)]]
+    return World(kafka, own_name(), COMMANDS, made(kafka, wanted, COMMANDS))
 
 
-class Running:
-    """A teller in a thread, as hub.deliver.main runs it."""
+class Running(Loop):
+    """A teller."""
 
     def __init__(self, world: World, slot: str = "0") -> None:
-        self.stop = threading.Event()
-        self.error: BaseException | None = None
-        self.caller = Caller(world.channel, Toy, ToySettings(), transport=world.shop.transport)
-        self.ledger = Ledger(world.bootstrap, LocalSerde(), world.channel)
+        caller = Caller(world.channel, Toy, ToySettings(), transport=world.shop.transport)
+        ledger = Ledger(world.bootstrap, LocalSerde(), world.channel)
         assert Toy.adjusts is not None
-        self.teller = Teller(world.channel, Toy.adjusts, ToySettings(), self.caller, self.ledger, {world.channel: "P1"})
-        self.feed = TellFeed(world.bootstrap, LocalSerde(), self.teller, self.ledger, slot)
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> Running:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
-        self._thread.join(60)
-        self.feed.close()
-        self.ledger.close()
-        self.caller.close()
-        assert self.error is None
-
-    def _run(self) -> None:
-        try:
-            while not self.stop.is_set():
-                self.feed.poll(0.0 if self.feed.restored and self.teller.ready else 0.05)
-                if self.feed.restored:
-                    self.teller.work()
-        except BaseException as error:  # noqa: BLE001 - shown when the block is left
-            self.error = error
+        self.teller = Teller(world.channel, Toy.adjusts, ToySettings(), caller, ledger, {world.channel: "P1"})
+        self.feed = TellFeed(world.bootstrap, LocalSerde(), self.teller, ledger, slot)
+        super().__init__(self.feed, lambda: self.teller.ready, self.teller.work, ledger, caller)
 
 
 WORKER = """
