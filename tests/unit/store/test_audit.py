@@ -142,7 +142,7 @@ def plant(what: str) -> list[Any]:
     elif what == "number raised":
         till = replace(till, available=9)
     elif what == "sum raised":
-        till = replace(till, parts=(), sum=AvailabilitySum(free=11, known=30, settings="x"))
+        till = replace(till, parts=(), sum=AvailabilitySum(free=11, known=30))
     return [came, promised, row, shop, till]
 
 
