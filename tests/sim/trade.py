@@ -63,6 +63,7 @@ class StockAudit(OrderAudit):
         self.came: Counter[tuple[str, str]] = Counter()  # SKU, place -> units that stock has heard of
         self.told: dict[str, dict[str, Mapping[str, int]]] = {sku: {} for sku in SKUS}  # SKU -> order or cart -> what it was told last that it holds
         self._heard: set[str] = set()
+        self.posted: set[str] = set()  # carts that are an order's
         self.ends: dict[tuple[str, int], int] = {}  # cart and time of a command -> the end that it asks for, the first of two
         self.last: Counter[str] = Counter()  # cart -> the latest end that was ever asked for
         self._answers: dict[str, int] = {}  # cart -> seq of its last answer
@@ -88,6 +89,10 @@ class StockAudit(OrderAudit):
         if record.topic == "command.reservation":
             command: Reserve = self._serde.unframe(record.topic, record.value or b"")
             key, end = (command.reservation_id, command.at), command.expires_at or 0
+            if command.action == "post":
+                self.posted.add(command.reservation_id)
+            elif command.action == "hold" and command.reservation_id in self.posted and key not in self.ends:
+                end = 0  # it is an order's by now, and a hold moves nothing
             self.ends[key] = min(end, self.ends.get(key, end))
             self.last[command.reservation_id] = max(end, self.last[command.reservation_id])
         if record.topic == "event.stock":
