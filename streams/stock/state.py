@@ -462,7 +462,10 @@ class Shelf:
         claim, anchor = hold.claim, self.anchor
         if anchor is None or anchor.physical or claim.channel != self.site.keeper:
             return 0
-        units = hold.missing - max(0, left_in_kits(claim) - sum(hold.held.values()))
+        kits = max(0, left_in_kits(claim) - sum(hold.held.values()))
+        if kits and self.free() < kits:  # they are taken first, and of them it knows nothing
+            return 0
+        units = hold.missing - kits
         return units if units > 0 and counts.inside(anchor, self._promise(hold, 1), HUB, self.site.clocks) is counts.Inside.YES else 0
 
     # changes ---------------------------------------------------------------------------------------------------

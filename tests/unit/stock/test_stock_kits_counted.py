@@ -125,7 +125,17 @@ def test_no_unit_is_set_aside_for_a_kit() -> None:
     board.feed(claim("t2", 1, unrouted=1, channel="till", recorded_at=95, at=96))
     assert [board.answer(order).verdict for order in ("t1", "t2")] == ["short", "quoted"]
     board.feed(claim("t1", 2, unrouted=2, channel="till", recorded_at=97, at=98, kits={"SET": 1}, in_kits=1))
-    assert [(each.location, each.quantity) for each in board.answer("t1").free] == [("shop", 1)]
+    assert board.answer("t1").free == ()  # what is given first is the kit's, and that is not there
+
+
+def test_a_kit_s_units_are_there_before_the_loose_ones_of_its_order_count() -> None:
+    """One body is free; an order of the till's for two in a set and one loose gets none on the strength of the one that the till has put aside."""
+    board = counted(1)
+    board.feed(claim("t1", 1, want={"shop": 3}, unrouted=2, channel="till", recorded_at=95, at=96, kits={"SET": 2}, in_kits=2))
+    assert number(board)[1:] == (1, 0)
+    board = counted(2)
+    board.feed(claim("t1", 1, "firm", want={"shop": 3}, channel="till", recorded_at=95, at=96, kits={"SET": 2}, in_kits=2))
+    assert number(board) == (0, 3, 3)
 
 
 # where the number is what lies on the shelf -------------------------------------------------------------------------------
