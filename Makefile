@@ -64,7 +64,7 @@ bench-quick: setup
 # Stock when one SKU has 30 % of all events, and when that one lies at 500 places, each beside the even load.
 bench-stock: setup
 	@$(BIN)/python -m tests.bench.work_stock --shapes
-	@$(BIN)/python -m tests.bench.work_stock --growth --rounds 2
+	@$(BIN)/python -m tests.bench.work_stock --growth --warm 200000 --rounds 2
 	@$(BIN)/python -m tests.bench --page
 
 # The measured workloads, each checked against a model of its own.
