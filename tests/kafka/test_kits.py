@@ -2,70 +2,33 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
-from confluent_kafka import Producer
 
-from hub.embedded import Kafka
-from hub.kafka import apply_topics, read_all
-from schemas.catalogue import key_of, partition_for, partition_key
-from schemas.records import Availability, Order, OrderEvent, OrderEventLine, StockEvent
-from schemas.registry import LocalSerde
-from streams.clock import SystemClock
-from streams.engine import Engine
-from streams.kafka_log import KafkaLog
+from hub.kafka import read_all
+from schemas.records import Order, OrderEvent, OrderEventLine
 from streams.order.apply import OrderProcessor
-from streams.places import Channel, Location, Places
 from streams.stock.apply import StockProcessor
 from tests.support import eventually
+from tests.support.two_places import SERDE, append, broker_of_its_own, engines, receipt, sells, two_places
 
 pytestmark = pytest.mark.kafka
-COLUMNS = 3
-SERDE = LocalSerde()
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of its own, because topics have fixed names."""
-    with Kafka(tmp_path_factory.mktemp("kits")) as started:
-        apply_topics(started.bootstrap, (), COLUMNS)
-        yield started.bootstrap
+    """Where it is."""
+    with broker_of_its_own(tmp_path_factory.mktemp("kits")) as bootstrap:
+        yield bootstrap
 
 
-@contextmanager
-def running(bootstrap: str, **kits: dict[str, int]) -> Iterator[None]:
+def running(bootstrap: str, **kits: dict[str, int]) -> AbstractContextManager[None]:
     """Order and stock under a locations.yaml with these kits."""
-    places = Places({"dc": Location("hub"), "shop": Location("hub")}, {"web": Channel(("dc", "shop"))}, kits)
-    stop = threading.Event()
-    engines = [
-        Engine(processor, KafkaLog(bootstrap), SERDE, SystemClock(), slot="0", prefix="kits") for processor in (OrderProcessor(places), StockProcessor(places))
-    ]
-    threads = [threading.Thread(target=engine.run, args=(stop,), daemon=True) for engine in engines]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(30)
-
-
-def append(bootstrap: str, topic: str, *records: StockEvent | OrderEvent) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap})
-    for record in records:
-        key = key_of(topic, record)
-        producer.produce(topic, SERDE.frame(topic, record), key, partition_for(partition_key(topic, key), COLUMNS))
-    assert producer.flush(20) == 0
-
-
-def receipt(sku: str, place: str, units: int) -> StockEvent:
-    now = time.time_ns() // 1_000_000 - 1_000
-    return StockEvent(event_id=f"r{sku}{place}", source="hub", sku=sku, location=place, kind="receipt", quantity=units, occurred_at=now)
+    places = two_places(kits=kits)
+    return engines(bootstrap, "kits", OrderProcessor(places), StockProcessor(places))
 
 
 def ordered(id: str, sku: str, units: int) -> OrderEvent:
@@ -74,16 +37,6 @@ def ordered(id: str, sku: str, units: int) -> OrderEvent:
     return OrderEvent(
         event_id=id, order_id=f"web:{id}", channel="web", native_id=id, revision=1, occurred_at=now, placed_at=now, status="open", currency="EUR", lines=(line,)
     )
-
-
-def sells(bootstrap: str) -> dict[str, int | None]:
-    """SKU -> what web was told last."""
-    told: dict[str, int | None] = {}
-    for record in read_all(bootstrap, "unified.availability"):
-        if record.value is not None:
-            number: Availability = SERDE.unframe(record.topic, record.value)
-            told[number.sku] = number.available
-    return told
 
 
 def allocated(bootstrap: str) -> dict[str, int]:

@@ -5,48 +5,33 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 
 import pytest
 from prometheus_client import REGISTRY
 
 from hub import run_streams
-from hub.embedded import Kafka
-from hub.kafka import apply_topics, read_all
+from hub.kafka import read_all
 from schemas.records import StockDrift, StockEvent
-from streams.clock import SystemClock
-from streams.engine import Engine
-from streams.kafka_log import KafkaLog
-from streams.places import Channel, Location, Observer, Places
+from streams.places import Location, Observer, Places
 from streams.stock.apply import StockProcessor
-from tests.kafka.test_kits import COLUMNS, SERDE, append, receipt, sells
 from tests.support import eventually
+from tests.support.two_places import SERDE, append, broker_of_its_own, engines, receipt, sells, two_places
 
 pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of its own, because topics have fixed names."""
-    with Kafka(tmp_path_factory.mktemp("observed")) as started:
-        apply_topics(started.bootstrap, (), COLUMNS)
-        yield started.bootstrap
+    """Where it is."""
+    with broker_of_its_own(tmp_path_factory.mktemp("observed")) as bootstrap:
+        yield bootstrap
 
 
-@contextmanager
-def running(bootstrap: str, observers: Mapping[str, Observer]) -> Iterator[None]:
+def running(bootstrap: str, observers: Mapping[str, Observer]) -> AbstractContextManager[None]:
     """Stock, under a locations.yaml in which these observe the warehouse."""
-    places = Places({"dc": Location("hub", observers=observers), "shop": Location("hub")}, {"web": Channel(("dc", "shop"))})
-    stop = threading.Event()
-    engine = Engine(StockProcessor(places), KafkaLog(bootstrap), SERDE, SystemClock(), slot="0", prefix="observed")
-    thread = threading.Thread(target=engine.run, args=(stop,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
+    return engines(bootstrap, "observed", StockProcessor(two_places(Location("hub", observers=observers))))
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def grown() -> list[int]:
 
 def test_what_is_many_lies_on_large_pages_and_goes_back_to_the_system() -> None:
     """Texts of 160 bytes and their table ask for large pages once an engine's process has said so, and leave next to nothing behind."""
+    assert (quick.pages is None) == (quick.library is None)  # both were built, or there is no compiler here
     if quick.pages is None or sys.platform != "linux":  # Python's own way, which needs no test of ours
         return
     before, there, after = grown()
