@@ -112,8 +112,7 @@ def side_by_side(given: argparse.Namespace) -> None:
 
 
 def growth(given: argparse.Namespace) -> None:
-    """Few keys and many, in turns; the ratio is taken within a round. Partitions are not read at the same pace: `warm` has to be so long that each has its
-    opening counts behind it."""
+    """Few keys and many, in turns; the ratio is taken within a round. `warm` has to be so long that every partition has its opening counts behind it."""
     rounds = []
     for _ in range(given.rounds):
         got = {}
